@@ -1,0 +1,340 @@
+"""Measure the zoo's speed beside PyTorch, ONNX Runtime and OpenVINO, all in one run on the CPU.
+
+    python -m scripts.benchmark [--json F] [--runs 7] [--only NAME ...] [--threads N]
+
+Every engine has the same weights, and their answers are compared before anything is timed. The
+engines take turns (A, B, C, A, B, C ...), so that whatever else the machine does meets them alike;
+what is reported is the median. Peers that are not installed are named as such: `pip install -e
+".[bench]"` brings them.
+"""
+
+import json
+import os
+import statistics
+import sys
+import tempfile
+import time
+from pathlib import Path
+
+import numpy as np
+
+from common.cli import UserError, run_command
+from common.files import write_text
+from common.options import OneLineParser
+
+SIZES = (128, 256, 512)
+PRECISIONS = ("float32", "bfloat16")
+NAMES = (*(f"inference_{size}" for size in SIZES), "train_step", "input_pipeline", "training_loop")
+BASELINE = {"num_blocks": 16, "num_filters": 64, "res_scale": 1.0}
+BATCH, PATCH, SCALE = 16, 48, 2
+LEARNING_RATE = 1e-4
+SETTLE_SECONDS = 0.3  # longer than the threads of the engine before go on spinning
+MAX_DIFFERENCE = {"float32": 0.02}  # of 255
+MIN_PSNR = {"bfloat16": 40.0}
+MAX_LOSS_DIFFERENCE = {"float32": 1e-4, "bfloat16": 1e-2}  # relative
+LOOP_STEPS = 100
+
+
+def main(argv):
+    """Read the flags, measure, print a table and write the rows."""
+    arguments = _parse(argv)
+    from common.device import quiet_tensorflow
+
+    quiet_tensorflow("cpu")
+    from common.keras_compat import tf
+
+    tf.config.threading.set_intra_op_parallelism_threads(arguments.threads)
+    machine = describe_machine(arguments.threads)
+    print("\n".join(f"{key}: {value}" for key, value in machine.items()), flush=True)
+    rows = []
+    for name in arguments.only or NAMES:
+        for row in _measurement(name)(name, arguments):
+            print(as_line(row), flush=True)
+            rows.append(row)
+    if arguments.json:
+        write_text(arguments.json, json.dumps({"machine": machine, "results": rows}, indent=1))
+
+
+def _parse(argv):
+    parser = OneLineParser(prog="python -m scripts.benchmark", description=__doc__.split("\n")[0])
+    parser.add_argument("--json", type=str, help="write the rows to this file")
+    parser.add_argument("--runs", type=int, default=7, help="timed turns of every engine")
+    parser.add_argument("--only", nargs="+", help=f"measure only these of {', '.join(NAMES)}")
+    parser.add_argument("--threads", type=int, default=len(os.sched_getaffinity(0)),
+                        help="of every engine; default: all cores")
+    parser.add_argument("--data_dir", type=str, help="images for input_pipeline and "
+                        "training_loop; default: the demo photographs")
+    arguments = parser.read(argv)
+    for name in arguments.only or ():
+        if name not in NAMES:
+            raise UserError(f"--only {name}: no such measurement; choose of {', '.join(NAMES)}")
+    for flag in ("runs", "threads"):
+        if getattr(arguments, flag) < 1:
+            raise UserError(f"--{flag} {getattr(arguments, flag)}: give 1 or more")
+    return arguments
+
+
+def _measurement(name):
+    return {"train_step": train_step, "input_pipeline": input_pipeline,
+            "training_loop": training_loop}.get(name, inference)
+
+
+def describe_machine(threads):
+    """What the numbers depend on: the CPU, the threads and the versions of the engines."""
+    from importlib import metadata
+
+    cpu = "unknown"
+    if os.path.exists("/proc/cpuinfo"):
+        lines = Path("/proc/cpuinfo").read_text().splitlines()
+        cpu = next((x.split(":")[1].strip() for x in lines if x.startswith("model name")), cpu)
+    found = {"cpu": cpu, "threads": threads, "python": sys.version.split()[0]}
+    for name in ("tensorflow", "tensorflow-cpu", "keras", "torch", "onnxruntime", "openvino"):
+        try:
+            found[name] = metadata.version(name)
+        except metadata.PackageNotFoundError:
+            continue
+    return found
+
+
+# ---- measuring ----------------------------------------------------------------------------------
+
+
+def take_turns(engines, runs):
+    """Seconds of each engine's turns, `{name: [seconds]}`, after two that do not count."""
+    for run in engines.values():
+        run()
+        run()
+    seconds = {name: [] for name in engines}
+    for _ in range(runs):
+        for name, run in engines.items():
+            time.sleep(SETTLE_SECONDS)
+            began = time.perf_counter()
+            run()
+            seconds[name].append(time.perf_counter() - began)
+    return seconds
+
+
+def timed_rows(name, precision, seconds, reasons):
+    """A row per engine: medians, and how they compare (below 1: less time than that peer)."""
+    medians = {engine: statistics.median(values) for engine, values in seconds.items()}
+    rows = []
+    for engine, values in seconds.items():
+        row = {"name": name, "engine": engine, "precision": precision,
+               "seconds": medians[engine], "min_seconds": min(values), "max_seconds": max(values),
+               "runs": len(values)}
+        for peer in ("torch", "openvino"):
+            if peer in medians:
+                row[f"ratio_to_{peer}"] = medians[engine] / medians[peer]
+        rows.append(row)
+    return rows + [{"name": name, "engine": engine, "precision": precision, "seconds": None,
+                    "note": reason} for engine, reason in reasons.items()]
+
+
+def as_line(row):
+    """A row for the terminal."""
+    text = f"{row['name']:<15} {row['engine']:<12} {row['precision']:<9}"
+    if row.get("note"):
+        return f"{text} {row['note']}"
+    text += f" {row['seconds']:9.5f} s"
+    if "min_seconds" in row:
+        text += f"  ({row['min_seconds']:.3f} to {row['max_seconds']:.3f})"
+    for peer in ("torch", "openvino"):
+        if f"ratio_to_{peer}" in row:
+            text += f"  {row[f'ratio_to_{peer}']:.3f} of {peer}"
+    for key, what in (("patches_per_second", "patches/s"),
+                      ("overhead_percent", "% more than the bare step"),
+                      ("between_steps_percent", "% of it outside the step"),
+                      ("data_wait_percent", "% of it waiting for data")):
+        if key in row:
+            text += f"  {row[key]:,.2f} {what}" if "percent" in key else f"  {row[key]:,.0f} {what}"
+    return text
+
+
+# ---- the network --------------------------------------------------------------------------------
+
+
+def _open(precision):
+    """Open the CPU in a precision; `Unavailable` where TensorFlow cannot."""
+    from common.device import open_device
+    from scripts.benchmark_engines import Unavailable
+
+    try:
+        open_device("cpu", "float32" if precision == "float32" else f"mixed_{precision}")
+    except UserError as error:
+        raise Unavailable(str(error)) from error
+
+
+def _baseline(precision, weights=None):
+    import models
+    from common.keras_compat import set_seed
+
+    _open(precision)
+    set_seed(0)
+    model = models.create("edsr", SCALE, **BASELINE)
+    if weights is not None:
+        model.set_weights(weights)
+    return model
+
+
+def inference(name, arguments):
+    """EDSR-baseline x2 on one image, in each precision and engine."""
+    from common.inference import Upscaler
+    from scripts.benchmark_engines import INFERENCE, Unavailable
+
+    size = int(name.split("_")[1])
+    image = np.random.default_rng(0).uniform(0, 255, (size, size, 3)).astype(np.float32)
+    plain = _baseline("float32")
+    truth = Upscaler(plain).predict(image)
+    rows = []
+    for precision in PRECISIONS:
+        engines, reasons = {}, {}
+        try:
+            upscaler = Upscaler(_baseline(precision, plain.get_weights()))
+            engines["sr-zoo"] = lambda upscaler=upscaler: upscaler.predict(image)
+        except Unavailable as error:
+            reasons["sr-zoo"] = str(error)
+        for engine, make in INFERENCE.items():
+            try:
+                engines[engine] = make(plain, image, precision, arguments.threads)
+            except Unavailable as error:
+                reasons[engine] = str(error)
+        for engine, run in engines.items():
+            _check_images(f"{name} {precision} {engine}", run(), truth, precision)
+        rows += timed_rows(name, precision, take_turns(engines, arguments.runs), reasons)
+    return rows
+
+
+def _check_images(what, sr, truth, precision):
+    error = np.abs(np.float64(sr) - truth)
+    psnr = 10 * np.log10(255**2 / max(np.mean(error**2), 1e-20))
+    print(f"check: {what}: greatest difference to float32 {error.max():.5f} of 255, "
+          f"PSNR {psnr:.1f} dB", flush=True)
+    if error.max() > MAX_DIFFERENCE.get(precision, 255) or psnr < MIN_PSNR.get(precision, 0):
+        raise UserError(f"{what} does not answer as the zoo does; nothing was timed")
+
+
+def train_step(name, arguments):
+    """One step of EDSR-baseline x2, L1 and Adam, batch 16, LR patch 48."""
+    from common.keras_compat import tf
+    from common.losses import PIXEL_LOSSES
+    from common.training.steps import PixelStep, adam
+    from scripts.benchmark_engines import Unavailable, torch_training
+
+    draw = np.random.default_rng(0)
+    lr = draw.integers(0, 256, (BATCH, PATCH, PATCH, 3), dtype=np.uint8)
+    hr = lr.repeat(SCALE, axis=1).repeat(SCALE, axis=2)
+    batch = (tf.constant(lr), tf.constant(hr))
+    rows = []
+    for precision in PRECISIONS:
+        engines, reasons = {}, {}
+        plain = _baseline("float32")
+        weights = plain.get_weights()
+        try:
+            step = PixelStep(_baseline(precision, weights), adam(), PIXEL_LOSSES["l1"])
+            step.set_learning_rate(LEARNING_RATE)
+            engines["sr-zoo"] = lambda step=step: float(step(batch)["loss"])
+        except Unavailable as error:
+            reasons["sr-zoo"] = str(error)
+        try:
+            engines["torch"] = torch_training(plain, (lr, hr), LEARNING_RATE, precision,
+                                              arguments.threads)
+        except Unavailable as error:
+            reasons["torch"] = str(error)
+        _check_losses(f"{name} {precision}", engines, MAX_LOSS_DIFFERENCE[precision])
+        rows += timed_rows(name, precision, take_turns(engines, arguments.runs), reasons)
+    return rows
+
+
+def _check_losses(what, engines, bound):
+    """Compare the losses of three steps; the later ones say that the updates agree too."""
+    losses = {engine: [run() for _ in range(3)] for engine, run in engines.items()}
+    for engine, values in losses.items():
+        print(f"check: {what} {engine}: losses {', '.join(f'{v:.4f}' for v in values)}", flush=True)
+    for values in losses.values():
+        if not np.allclose(values, next(iter(losses.values())), rtol=bound, atol=0):
+            raise UserError(f"{what}: the engines do not learn alike; nothing was timed")
+
+
+# ---- the zoo's own loop -------------------------------------------------------------------------
+
+
+def input_pipeline(name, arguments):
+    """Patches per second from decoded images to batches, with nothing else to do."""
+    from common.data.cache import make_missing_lr
+    from common.data.datasets import open_dataset
+    from common.data.pipeline import PatchSampler, patch_dataset
+    from common.data.store import ImageStore
+
+    steps, seconds = 200, []
+    with tempfile.TemporaryDirectory() as cache:
+        pairs = open_dataset("auto", arguments.data_dir, SCALE).train
+        store = ImageStore(make_missing_lr(pairs, SCALE, cache), cache, budget_bytes=4 * 10**9,
+                           scale=SCALE)
+        sampler = PatchSampler(store, SCALE, PATCH, BATCH, seed=0)
+        for _ in range(arguments.runs):
+            batches = iter(patch_dataset(sampler, 0, steps + 1))
+            next(batches)
+            began = time.perf_counter()
+            for _ in range(steps):
+                next(batches)
+            seconds.append((time.perf_counter() - began) / steps / BATCH)
+    median = statistics.median(seconds)
+    return [{"name": name, "engine": "sr-zoo", "precision": "uint8", "seconds": median,
+             "patches_per_second": 1 / median, "runs": arguments.runs}]
+
+
+def training_loop(name, arguments):
+    """The whole training on files, with the demo's small and quick step, and that step alone.
+
+    A small network is the hard case: whatever a step does not take counts for more.
+    """
+    import logging
+
+    from common.training.loop import train
+    from models.edsr.train import EdsrOptions, build_step
+
+    logging.getLogger("sr_zoo").setLevel(logging.WARNING)
+    steps_built, timings, bare = [], [], []
+
+    def build(options):
+        steps_built.append(build_step(options))
+        return steps_built[-1]
+
+    with tempfile.TemporaryDirectory() as folder:
+        options = EdsrOptions(
+            data_dir=arguments.data_dir, output_dir=folder, num_blocks=4, num_filters=32,
+            res_scale=1.0, batch_size=BATCH, patch_size=24, train_steps=LOOP_STEPS + 1,
+            val_every=LOOP_STEPS + 1, val_images=1, log_every=50, chip="cpu",
+            precision="float32", resume="no")
+        for _ in range(arguments.runs):
+            timings.append(train("edsr", options, build)["timing"])
+            bare.append(_bare_step(steps_built.pop(), options))
+    seconds = [timing["seconds_per_step"] for timing in timings]
+    return [{
+        "name": name, "engine": "sr-zoo", "precision": "float32",
+        "seconds": statistics.median(seconds), "bare_seconds": statistics.median(bare),
+        "overhead_percent": 100 * (statistics.median(seconds) / statistics.median(bare) - 1),
+        "between_steps_percent": 100 * statistics.median(
+            1 - t["step_seconds"] / t["seconds_per_step"] for t in timings),
+        "data_wait_percent": 100 * statistics.median(t["data_wait"] for t in timings),
+        "runs": arguments.runs,
+    }]
+
+
+def _bare_step(step, options):
+    """Seconds of the same compiled step on one batch again and again."""
+    from common.keras_compat import tf
+
+    draw = np.random.default_rng(0)
+    side = options.patch_size
+    lr = draw.integers(0, 256, (options.batch_size, side, side, 3), dtype=np.uint8)
+    batch = (tf.constant(lr), tf.constant(lr.repeat(SCALE, 1).repeat(SCALE, 2)))
+    step(batch)
+    began = time.perf_counter()
+    for _ in range(LOOP_STEPS):
+        step(batch)
+    return (time.perf_counter() - began) / LOOP_STEPS
+
+
+if __name__ == "__main__":
+    run_command(main)

@@ -1,0 +1,84 @@
+#!/usr/bin/env bash
+# Check the code (ruff) and run the tests on both stacks, each in its own environment:
+# `bash scripts/run_tests.sh [pytest arguments]`. The last line is `N passed, N failed, N skipped`,
+# where a test's error, a crash of pytest and a complaint of ruff each count as failed.
+# Without a Python for the ascend stack the main stack runs alone; with CI=true that is a failure.
+set -euo pipefail
+
+here="${BASH_SOURCE[0]%/*}"
+[ "$here" != "${BASH_SOURCE[0]}" ] || here=.
+root="$(CDPATH='' cd -- "$here/.." && pwd -P)"
+cd "$root"
+export PYTHONPATH="$root${PYTHONPATH:+:$PYTHONPATH}"
+export TF_CPP_MIN_LOG_LEVEL="${TF_CPP_MIN_LOG_LEVEL:-3}"
+work="$(mktemp -d)"
+trap 'rm -rf "$work"' EXIT
+
+passed=0 failed=0 skipped=0 lines=()
+
+check_style() { # interpreter
+  echo "== ruff"
+  if "$1" -m ruff check --no-cache .; then
+    lines+=("ruff: clean")
+  else
+    lines+=("ruff: complaints (above)")
+    failed=$((failed + 1))
+  fi
+}
+
+run_stack() { # name interpreter [pytest arguments]
+  local name="$1" python="$2" status=0 counts seconds=$SECONDS
+  shift 2
+  echo "== $name: $("$python" -c 'import platform; print("Python", platform.python_version())') ($python)"
+  "$python" -m pytest "$@" --junit-xml="$work/$name.xml" || status=$?
+  # The status of pytest: 0 all passed, 1 some failed, 5 nothing selected. Others mean that it broke off.
+  counts="$("$python" - "$work/$name.xml" "$status" <<'PY'
+import sys
+from xml.etree import ElementTree
+
+passed = failed = skipped = 0
+try:
+    for suite in ElementTree.parse(sys.argv[1]).iter("testsuite"):
+        for case in suite.iter("testcase"):
+            if case.find("failure") is not None or case.find("error") is not None:
+                failed += 1
+            elif case.find("skipped") is not None:
+                skipped += 1
+            else:
+                passed += 1
+except (OSError, ElementTree.ParseError):
+    pass
+if sys.argv[2] not in ("0", "5") and not failed:
+    failed = 1
+print(passed, failed, skipped)
+PY
+)"
+  # shellcheck disable=SC2086 # three numbers
+  set -- $counts
+  passed=$((passed + $1)) failed=$((failed + $2)) skipped=$((skipped + $3))
+  lines+=("$name: $1 passed, $2 failed, $3 skipped in $((SECONDS - seconds)) s (pytest's status: $status)")
+}
+
+main_python="$(bash scripts/setup.sh --stack main --test --python)"
+ascend_python=""
+if bash scripts/setup.sh --stack ascend --test --find >/dev/null 2>"$work/ascend"; then
+  ascend_python="$(bash scripts/setup.sh --stack ascend --test --python)"
+fi
+
+check_style "$main_python"
+run_stack main "$main_python" "$@"
+if [ -n "$ascend_python" ]; then
+  run_stack ascend "$ascend_python" "$@"
+else
+  lines+=("ascend: not run: $(sed -n 's/^error: //p' "$work/ascend")")
+  [ "${CI:-}" != true ] || failed=$((failed + 1))
+fi
+
+echo "== summary, $SECONDS s"
+printf '%s\n' "${lines[@]}"
+if [ $((passed + failed)) = 0 ]; then
+  echo "no test ran" >&2
+  failed=1
+fi
+echo "$passed passed, $failed failed, $skipped skipped"
+[ "$failed" = 0 ]

@@ -1,0 +1,60 @@
+"""What the tests share."""
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+ROOT = Path(__file__).resolve().parent.parent
+
+
+def pytest_configure():
+    """As the entry points do: TensorFlow's start-up noise would bury the results."""
+    sys.path.insert(0, str(ROOT))
+    from common.device import quiet_tensorflow
+
+    quiet_tensorflow("cpu")
+
+
+@pytest.fixture(scope="session")
+def shared():
+    """The folder of public data and weights: beside the repository, or where SR_ZOO_SHARED says."""
+    path = Path(os.environ.get("SR_ZOO_SHARED", ROOT.parent / "shared"))
+    if not (path / "data").is_dir():
+        pytest.skip(f"no data folder {path}")
+    return path
+
+
+@pytest.fixture(scope="session")
+def run():
+    """Run a command of the zoo as a process: `run("-m", "scripts.evaluate", ...)`.
+
+    Returns the finished process with its text; its working folder is `cwd`, not the repository.
+    """
+    def run_python(*arguments, cwd, python=sys.executable, timeout=300, env=None):
+        environment = {**os.environ, "PYTHONPATH": str(ROOT), **(env or {})}
+        return subprocess.run([python, *map(str, arguments)], cwd=str(cwd), env=environment,
+                              capture_output=True, text=True, timeout=timeout)
+    return run_python
+
+
+@pytest.fixture(scope="session")
+def other_python():
+    """The interpreter of the other stack; `scripts/run_tests.sh` names it."""
+    path = os.environ.get("SR_ZOO_OTHER_PYTHON")
+    if not path:
+        pytest.skip("SR_ZOO_OTHER_PYTHON does not name an interpreter of the other stack")
+    return path
+
+
+@pytest.fixture
+def photo():
+    """A photograph: uint8 RGB (H, W, 3) of any size up to 300 x 451, cut from scikit-image's cat."""
+    from skimage import data
+
+    def cut(height=300, width=451):
+        return np.ascontiguousarray(data.chelsea()[:height, :width])
+    return cut
