@@ -1,0 +1,1 @@
+"""What every model of the zoo shares; it knows no model by name."""

@@ -1,0 +1,42 @@
+"""The frame around every command: one clear line and status 2 for a user's mistake."""
+
+import os
+import signal
+import sys
+
+
+class UserError(Exception):
+    """A mistake the user can correct; its text says what, where and what to do."""
+
+
+def one_line(text):
+    """Fold a message of another library to a single line."""
+    return " ".join(str(text).split())
+
+
+def run_command(main, argv=None):
+    """Run `main(argv)` as a command and exit the process with its status.
+
+    `main` returns None or an exit status. A `UserError`, and an `OSError` that names a file, become
+    one line on stderr and status 2; Ctrl-C is status 130; a closed pipe ends quietly.
+    """
+    try:
+        status = main(sys.argv[1:] if argv is None else argv)
+    except UserError as error:
+        status = _fail(error)
+    except BrokenPipeError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        status = 128 + signal.SIGPIPE
+    except OSError as error:
+        if not (error.filename and error.strerror):
+            raise
+        status = _fail(f"{error.filename}: {error.strerror}")
+    except KeyboardInterrupt:
+        status = 128 + signal.SIGINT
+    sys.exit(status or 0)
+
+
+def _fail(message):
+    sys.stdout.flush()
+    print(f"error: {one_line(message)}", file=sys.stderr)
+    return 2

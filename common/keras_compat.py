@@ -1,0 +1,138 @@
+"""The one file that knows which Keras this is: Keras 3 on TensorFlow 2.16+ or Keras 2.6 on 2.6.5."""
+
+import os
+import warnings
+
+os.environ["KERAS_BACKEND"] = "tensorflow"  # a user's own keras.json may name another
+
+import tensorflow as tf  # noqa: E402
+from tensorflow import keras  # noqa: E402
+
+IS_KERAS_3 = keras.__version__.startswith("3.")
+
+
+def register(cls):
+    """Decorate a layer so that stock `load_model` finds it once its module is imported."""
+    return keras.utils.register_keras_serializable(package="sr_zoo")(cls)
+
+
+def set_seed(seed):
+    """Seed the initial weights of the models built next; the same on each run of one stack."""
+    if IS_KERAS_3:
+        keras.utils.set_random_seed(seed)
+    else:
+        keras.backend.clear_session()  # op counters take part in TensorFlow 2.6's seeds
+        tf.random.set_seed(seed)
+
+
+def function(python_function=None, **options):
+    """`tf.function` with shapes relaxed after the first retracing, never compiled by XLA."""
+    relax = "reduce_retracing" if IS_KERAS_3 else "experimental_relax_shapes"
+    return tf.function(python_function, **{relax: True, **options})
+
+
+def set_policy(name):
+    """Make `float32`, `mixed_float16` or `mixed_bfloat16` the policy of the layers built next."""
+    keras.mixed_precision.set_global_policy(name)
+
+
+def policy_name():
+    """The name of the policy that layers built now would get."""
+    return keras.mixed_precision.global_policy().name
+
+
+class policy_scope:  # noqa: N801 - reads as a statement
+    """`with policy_scope("float32"):` builds layers of another policy than the global one."""
+
+    def __init__(self, name):
+        self.name = name
+
+    def __enter__(self):
+        self.before = policy_name()
+        set_policy(self.name)
+
+    def __exit__(self, *_):
+        set_policy(self.before)
+
+
+def save_h5(model, path):
+    """Write an uncompiled model as one `.h5` that stock `load_model` opens on this stack.
+
+    A model of mixed precision is written as its float32 twin, so that the file means the same
+    everywhere; its variables are float32 in any case.
+    """
+    text = model.to_json()
+    plain = text.replace('"mixed_float16"', '"float32"').replace('"mixed_bfloat16"', '"float32"')
+    if plain != text:
+        twin = keras.models.model_from_json(plain)
+        twin.set_weights(model.get_weights())
+        model = twin
+    if IS_KERAS_3:
+        from keras.src.legacy.saving import legacy_h5_format
+
+        # model.save() does the same and warns that .h5 is a legacy format, which is what we want.
+        legacy_h5_format.save_model_to_hdf5(model, str(path), include_optimizer=False)
+    else:
+        with warnings.catch_warnings():  # it takes every custom layer for one with a mask
+            warnings.simplefilter("ignore")
+            model.save(str(path), save_format="h5", include_optimizer=False)
+
+
+def layer_variables(layer):
+    """The variables of one layer in the order in which an `.h5` holds its arrays."""
+    if IS_KERAS_3:
+        return list(layer.trainable_weights) + list(layer.non_trainable_weights)
+    return list(layer.weights)
+
+
+def build_optimizer(optimizer, variables):
+    """Create the optimizer's slots now, so that a checkpoint can be restored into them."""
+    if IS_KERAS_3:
+        optimizer.build(variables)
+    else:
+        inner = getattr(optimizer, "_optimizer", optimizer)
+        _ = inner.iterations
+        inner._create_all_weights(variables)
+
+
+def with_loss_scaling(optimizer):
+    """Wrap an optimizer for float16 training: a dynamic loss scale, bad steps left out."""
+    return keras.mixed_precision.LossScaleOptimizer(optimizer)
+
+
+def scaled_loss(optimizer, loss):
+    """The loss to differentiate: times the loss scale where the optimizer keeps one."""
+    if not isinstance(optimizer, keras.mixed_precision.LossScaleOptimizer):
+        return loss
+    return optimizer.scale_loss(loss) if IS_KERAS_3 else optimizer.get_scaled_loss(loss)
+
+
+def unscaled_gradients(optimizer, gradients):
+    """Undo `scaled_loss` on its gradients."""
+    if not isinstance(optimizer, keras.mixed_precision.LossScaleOptimizer):
+        return gradients
+    if IS_KERAS_3:
+        scale = tf.convert_to_tensor(optimizer.dynamic_scale)
+        return [gradient / scale for gradient in gradients]
+    return optimizer.get_unscaled_gradients(gradients)
+
+
+def apply_reduced_gradients(optimizer, gradients, variables):
+    """Apply gradients that are unscaled and already summed over the replicas."""
+    if not IS_KERAS_3:
+        optimizer.apply_gradients(zip(gradients, variables), experimental_aggregate_gradients=False)
+        return
+    if isinstance(optimizer, keras.mixed_precision.LossScaleOptimizer):
+        # It divides by its scale itself; the scale is a power of two, so nothing is lost.
+        scale = tf.convert_to_tensor(optimizer.dynamic_scale)
+        gradients = [gradient * scale for gradient in gradients]
+    replicas = tf.distribute.get_strategy().num_replicas_in_sync
+    if replicas > 1:
+        # Keras 3 sums over the replicas once more and has no switch for it.
+        gradients = [gradient / replicas for gradient in gradients]
+    optimizer.apply_gradients(zip(gradients, variables))
+
+
+def set_learning_rate(optimizer, value):
+    """Set the rate of the next step."""
+    getattr(optimizer, "inner_optimizer", optimizer).learning_rate = value

@@ -1,0 +1,157 @@
+"""A dataclass of options read from flags, a preset and a YAML file, with one-line errors."""
+
+import dataclasses
+import difflib
+import re
+from pathlib import Path
+
+import jsonargparse
+import yaml
+
+from common.cli import UserError, one_line
+
+
+def option(default, help=None):
+    """A dataclass field with its help text; without one, that of the class it extends."""
+    return dataclasses.field(default=default, metadata={"help": help})
+
+
+def parse(options_class, argv, prog, presets=None, exclusive=(), description=None, epilog=None):
+    """Read options: the dataclass's defaults, then a preset, then `--config`, then flags.
+
+    Args:
+        options_class: a dataclass whose fields were made with `option`.
+        argv: the flags.
+        prog: the command's name for the help text.
+        presets: folder of `<name>.yaml` files that `--preset <name>` chooses from.
+        exclusive: groups of field names of which the one given last in rank (flag, YAML, preset)
+            unsets the others (to None).
+        description, epilog: for the help text.
+
+    Returns:
+        an instance of `options_class`. `--help` and `--print_config` print and exit with 0.
+
+    Raises:
+        UserError: an unknown option (the nearest is suggested) or a value of a wrong type.
+    """
+    parser = _parser(options_class, prog, presets, description, epilog)
+    ranks, quiet = [{}], [a for a in argv if not a.startswith("--print_config")]
+    if presets is not None:
+        name = parser.read(quiet, defaults=False).as_dict().get("preset")
+        if name:
+            ranks.append(_read_preset(parser, presets, name))
+            parser.set_defaults(ranks[-1])
+    given = parser.read(quiet, defaults=False).as_dict()
+    ranks.append({key: value for key, value in given.items() if value is not None})
+    for group in exclusive:
+        for rank in ranks:
+            named = [key for key in group if rank.get(key) is not None]
+            if len(named) > 1:
+                raise UserError(f"--{named[0]} and --{named[1]} exclude each other; give one")
+            if named:
+                parser.set_defaults({key: None for key in group if key != named[0]})
+    values = parser.read(argv).as_dict()
+    values = {field.name: _plain(values[field.name]) for field in dataclasses.fields(options_class)}
+    return options_class(**values)
+
+
+def to_yaml(options):
+    """The options as YAML text, in the order of the dataclass, that `--config` reads back."""
+    values = {key: list(value) if isinstance(value, tuple) else value
+              for key, value in dataclasses.asdict(options).items()}
+    return yaml.safe_dump(values, sort_keys=False, allow_unicode=True)
+
+
+def suggestion(word, known):
+    """" (did you mean --x?)" for a misspelt option, or nothing."""
+    match = difflib.get_close_matches(word.lstrip("-"), [k.lstrip("-") for k in known], 1, 0.6)
+    return f" (did you mean --{match[0]}?)" if match else ""
+
+
+class OneLineParser(jsonargparse.ArgumentParser):
+    """A parser whose errors are `UserError`s of one line, with the nearest option suggested."""
+
+    def __init__(self, **kwargs):
+        super().__init__(exit_on_error=False, allow_abbrev=False, default_env=False, **kwargs)
+
+    def known_options(self):
+        """The long flags that this parser knows."""
+        return [flag for action in self._actions for flag in action.option_strings
+                if flag.startswith("--")]
+
+    def read(self, argv, **kwargs):
+        """Parse flags into a namespace, or raise a `UserError`."""
+        try:
+            return self.parse_args(argv, **kwargs)
+        except jsonargparse.ArgumentError as error:
+            raise UserError(self._explain(str(error))) from error
+
+    def _explain(self, message):
+        unknown = re.search(r"[Uu]nrecognized arguments: (\S+)", message)
+        unknown = unknown or re.search(r"Option '([^']+)' is not accepted", message)
+        if unknown:
+            name = unknown.group(1).split("=")[0]
+            flag = name if name.startswith("-") else f"--{name}"
+            return (f"unknown option {flag}{suggestion(flag, self.known_options())}; "
+                    "--help lists all")
+        message = one_line(message)
+        wrong = re.search(r'key "([^"]+)": (.*)', message)
+        if wrong:
+            what = re.sub(r"<class '(\w+)'>", r"\1", wrong.group(2))
+            what = re.sub(r"typing\.Literal\[(.*?)\]", r"value out of \1", what)
+            return f"--{wrong.group(1)}: {what}"
+        return message
+
+
+def _parser(options_class, prog, presets, description, epilog):
+    parser = OneLineParser(prog=prog, usage=f"{prog} [options]", description=description, epilog=epilog)
+    parser.add_argument("--config", "-c", action="config", help="YAML file of options")
+    if presets is not None:
+        parser.add_argument("--preset", type=str, default=None,
+                            help=f"start from a set of options: {', '.join(_names(presets))}")
+    for field in dataclasses.fields(options_class):
+        help_text = _help(options_class, field.name)
+        if field.type is bool:
+            action = jsonargparse.ActionYesNo(yes_prefix="", no_prefix="no_")
+            parser.add_argument(f"--{field.name}", action=action, default=field.default,
+                                nargs="?", help=help_text)
+        else:
+            parser.add_argument(f"--{field.name}", type=field.type, default=field.default,
+                                help=help_text)
+    return parser
+
+
+def _help(options_class, name):
+    texts = (base.__dataclass_fields__[name].metadata["help"] for base in options_class.__mro__
+             if name in getattr(base, "__dataclass_fields__", {}))
+    return next(text for text in texts if text)
+
+
+def _plain(value):
+    """jsonargparse's restricted numbers as the numbers they are, which YAML and JSON can hold."""
+    if isinstance(value, (tuple, list)):
+        return tuple(_plain(item) for item in value)
+    for kind in (bool, int, float):
+        if isinstance(value, kind):
+            return kind(value)
+    return value
+
+
+def _names(presets):
+    return sorted(path.stem for path in Path(presets).glob("*.yaml"))
+
+
+def _read_preset(parser, presets, name):
+    path = Path(presets) / f"{name}.yaml"
+    if not path.is_file():
+        raise UserError(f"no preset {name!r}; choose one of {', '.join(_names(presets))}")
+    values = yaml.safe_load(path.read_text(encoding="utf-8")) or {}
+    return _given(parser, values)
+
+
+def _given(parser, values):
+    known = [flag.lstrip("-") for flag in parser.known_options()]
+    for key in values:
+        if key not in known:
+            raise UserError(f"unknown option {key!r} in a preset{suggestion(key, known)}")
+    return values

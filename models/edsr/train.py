@@ -1,0 +1,56 @@
+"""Train EDSR: `python -m models.edsr.train --help`.
+
+The defaults are the paper's recipe (arXiv 1707.02921); the presets in `configs/` change it.
+"""
+
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Optional
+
+if __package__ in (None, ""):  # started as a file: python models/edsr/train.py
+    sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
+
+from jsonargparse.typing import NonNegativeInt, PositiveFloat, PositiveInt
+
+from common.cli import run_command
+from common.options import option
+from common.training.command import training_command
+from common.training.options import Schedule, Steps, TrainOptions
+from models.edsr import seed
+
+
+@dataclass
+class EdsrOptions(TrainOptions):
+    """The paper's EDSR: 300,000 steps of L1, batch 16, LR patch 48."""
+
+    num_blocks: PositiveInt = option(32, "residual blocks")
+    num_filters: PositiveInt = option(256, "features of every layer")
+    res_scale: PositiveFloat = option(0.1, "factor of each residual branch")
+    train_steps: Optional[PositiveInt] = option(300_000, "optimizer steps in all; the hundred "
+                                                "train_steps of the ModelZoo description are "
+                                                "epochs: --epochs 100, or --preset seed")
+    lr_schedule: Schedule = option("halve")
+    halve_at: Steps = option((200_000,))
+    val_every: NonNegativeInt = option(1000)
+
+
+def build_step(options):
+    """EDSR with Adam(.9, .999, 1e-8) and the pixel loss of the options."""
+    import models
+    from common.losses import PIXEL_LOSSES
+    from common.training.steps import PixelStep, adam
+
+    model = models.create("edsr", options.scale, num_blocks=options.num_blocks,
+                          num_filters=options.num_filters, res_scale=options.res_scale)
+    return PixelStep(model, adam(), PIXEL_LOSSES[options.loss], options.clip,
+                     options.clip_threshold)
+
+
+def main(argv):
+    """Read the flags (also those of the ModelZoo description) and train."""
+    return training_command("edsr", EdsrOptions, build_step, seed.translate(argv))
+
+
+if __name__ == "__main__":
+    run_command(main)

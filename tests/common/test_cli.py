@@ -1,0 +1,54 @@
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from common.cli import UserError, run_command
+
+
+ROOT = Path(__file__).resolve().parents[2]
+
+
+def status_of(main):
+    with pytest.raises(SystemExit) as stop:
+        run_command(main, [])
+    return stop.value.code
+
+
+def test_a_users_mistake_is_one_line_and_status_2(capsys):
+    def main(argv):
+        raise UserError("no folder\nx")
+
+    assert status_of(main) == 2
+    assert capsys.readouterr().err == "error: no folder x\n"
+
+
+def test_a_file_that_cannot_be_opened_is_named(capsys, tmp_path):
+    assert status_of(lambda argv: open(tmp_path / "missing")) == 2
+    assert "missing: No such file" in capsys.readouterr().err
+
+
+def test_other_errors_keep_their_traceback():
+    with pytest.raises(ZeroDivisionError):
+        run_command(lambda argv: 1 / 0, [])
+
+
+def test_success_is_status_0_and_ctrl_c_130():
+    def interrupted(argv):
+        raise KeyboardInterrupt
+
+    assert status_of(lambda argv: None) == 0
+    assert status_of(interrupted) == 130
+
+
+def test_a_closed_pipe_ends_quietly(tmp_path):
+    script = ("from common.cli import run_command\n"
+              "def main(argv):\n"
+              "    for i in range(100000):\n"
+              "        print(i)\n"
+              "run_command(main)\n")
+    result = subprocess.run(f"{sys.executable} -c '{script}' | head -n 1", shell=True,
+                            capture_output=True, text=True, cwd=str(tmp_path),
+                            env={"PYTHONPATH": str(ROOT), "PATH": "/usr/bin:/bin"})
+    assert result.stdout == "0\n" and result.stderr == ""

@@ -1,0 +1,56 @@
+"""The flags of ModelZoo's EDSR description."""
+
+from pathlib import Path
+
+import pytest
+
+from common.cli import UserError
+from common.options import parse
+from models.edsr import seed, train
+
+CONFIGS = Path(train.__file__).parent / "configs"
+
+
+def read(*argv):
+    return parse(train.EdsrOptions, seed.translate(list(argv)), "train", CONFIGS,
+                 [("train_steps", "epochs")])
+
+
+def test_every_flag_of_the_description_arrives():
+    options = read("--data_dir=edsr/cache/DIV2K", "--lr", "0.0002", "--num_blocks", "8",
+                   "--num_filters=16", "--from_scrach=True", "--scale", "3", "--batch_size", "4",
+                   "--save_step", "7", "--decay_step", "600", "--decay_rate", "0.8",
+                   "--momentum", "0.9", "--chip", "cpu")
+    assert options.data_dir == "edsr/cache/DIV2K"
+    assert (options.learning_rate, options.num_blocks, options.num_filters) == (0.0002, 8, 16)
+    assert (options.scale, options.batch_size, options.save_epochs) == (3, 4, 7)
+    assert (options.lr_schedule, options.decay_step, options.decay_rate) == ("exponential", 600,
+                                                                             0.8)
+    assert (options.chip, options.resume) == ("cpu", "auto")
+
+
+def test_resume_path_is_resume():
+    assert read("--from_scrach", "False", "--resume_path", "run/checkpoints").resume == \
+        "run/checkpoints"
+
+
+@pytest.mark.parametrize("argv, words", [
+    (["--from_scrach", "True", "--resume_path", "x"], "exclude each other"),
+    (["--from_scrach", "False"], "--resume_path"),
+    (["--from_scrach", "maybe"], "true or false"),
+    (["--momentum", "0.5"], "0.9"),
+])
+def test_contradictions_are_named(argv, words):
+    with pytest.raises(UserError, match=words):
+        seed.translate(argv)
+
+
+def test_the_hundred_train_steps_of_the_description_are_epochs():
+    options = read("--preset", "seed")
+    assert (options.epochs, options.train_steps) == (100, None)
+    assert options.patches_per_image * 800 // options.batch_size == 800  # steps per DIV2K epoch
+
+
+def test_train_steps_on_the_command_line_win_over_the_epochs_of_a_preset():
+    options = read("--preset", "seed", "--train_steps", "100")
+    assert (options.epochs, options.train_steps) == (None, 100)

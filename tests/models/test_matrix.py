@@ -1,0 +1,108 @@
+"""What every registered model must do, at every scale."""
+
+import numpy as np
+import pytest
+
+import models
+from common import weights
+from common.inference import Upscaler
+from common.keras_compat import keras, set_seed, tf
+from common.losses import l1
+from common.training.steps import PixelStep, adam
+
+# Networks small enough to test at every scale; a model that is missing here fails the first test.
+SMALL = {"edsr": {"num_blocks": 2, "num_filters": 8, "res_scale": 0.5}}
+CASES = [(name, scale) for name in models.available() for scale in models.network(name).SCALES]
+
+
+@pytest.fixture(params=CASES, ids=lambda case: f"{case[0]}_x{case[1]}")
+def case(request):
+    name, scale = request.param
+    set_seed(0)
+    return name, scale, models.create(name, scale, **SMALL[name])
+
+
+def test_every_model_is_in_the_matrix():
+    assert set(SMALL) == set(models.available())
+
+
+@pytest.mark.parametrize("height, width", [(1, 1), (1, 5), (7, 2), (24, 24), (97, 61)])
+def test_any_size_comes_out_exactly_scale_times_as_large(case, photo, height, width):
+    _, scale, model = case
+    sr = model(photo(height, width)[None].astype("float32")).numpy()
+    assert sr.shape == (1, height * scale, width * scale, 3)
+    assert sr.dtype == np.float32 and np.isfinite(sr).all()
+
+
+def test_a_batch_equals_its_images_one_by_one(case, photo):
+    model = case[2]
+    batch = np.stack([photo(20, 30), photo(40, 60)[20:, 30:]]).astype("float32")
+    single = np.concatenate([model(image[None]).numpy() for image in batch])
+    np.testing.assert_allclose(model(batch).numpy(), single, atol=1e-3)
+
+
+def test_h5_round_trip_through_the_zoo_and_through_stock_keras(case, photo, tmp_path):
+    name, scale, model = case
+    path = tmp_path / "weights.h5"
+    weights.save(model, path)
+    lr = photo(17, 23)[None].astype("float32")
+    sr = model(lr).numpy()
+    assert weights.read_metadata(path)["model"] == name
+    np.testing.assert_array_equal(models.load(path, scale)(lr).numpy(), sr)
+    stock = keras.models.load_model(str(path), compile=False)
+    np.testing.assert_array_equal(stock(lr).numpy(), sr)
+
+
+OTHER_STACK = """
+import sys
+import numpy as np
+from common.device import quiet_tensorflow
+quiet_tensorflow("cpu")
+import models
+from common import weights
+model = models.load(sys.argv[1])
+np.save(sys.argv[3], model(np.load(sys.argv[2])).numpy())
+weights.save(model, sys.argv[4])
+"""
+
+
+def test_h5_opens_on_the_other_stack_and_comes_back(case, photo, tmp_path, run, other_python):
+    _, _, model = case
+    lr = photo(17, 23)[None].astype("float32")
+    ours, theirs = tmp_path / "ours.h5", tmp_path / "theirs.h5"
+    weights.save(model, ours)
+    np.save(str(tmp_path / "lr.npy"), lr)
+    result = run("-c", OTHER_STACK, ours, tmp_path / "lr.npy", tmp_path / "sr.npy", theirs,
+                 cwd=tmp_path, python=other_python)
+    assert result.returncode == 0, result.stderr
+    sr = model(lr).numpy()
+    np.testing.assert_allclose(np.load(str(tmp_path / "sr.npy")), sr, atol=1e-3)
+    np.testing.assert_array_equal(models.load(theirs)(lr).numpy(), sr)
+
+
+def test_train_steps_lower_the_loss(case, photo):
+    _, scale, model = case
+    hr = photo(24 * scale if 24 * scale < 300 else 192, 24 * scale if 24 * scale < 300 else 192)
+    side = hr.shape[0] // scale
+    lr = hr[::scale, ::scale][:side, :side]
+    step = PixelStep(model, adam(), l1)
+    step.set_learning_rate(1e-3)
+    batch = tf.constant(lr[None]), tf.constant(hr[None])
+    losses = [float(step(batch)["loss"]) for _ in range(20)]
+    assert losses[-1] < 0.8 * losses[0], losses
+
+
+def test_tiles_give_the_whole_image(case, photo):
+    model = case[2]
+    lr = photo(61, 83)
+    whole = Upscaler(model, tile=1000)(lr).astype(int)
+    tiled = Upscaler(model, tile=24)(lr).astype(int)
+    assert np.abs(whole - tiled).max() <= 1
+
+
+@pytest.mark.parametrize("turn", [lambda x: x[::-1], lambda x: x[:, ::-1], np.rot90])
+def test_self_ensemble_does_not_depend_on_how_the_image_is_turned(case, photo, turn):
+    upscale = Upscaler(case[2], self_ensemble=True)
+    lr = photo(18, 25).astype("float32")
+    turned = upscale.predict(np.ascontiguousarray(turn(lr)))
+    np.testing.assert_allclose(turned, turn(upscale.predict(lr)), atol=1e-2)
