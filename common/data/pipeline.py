@@ -1,0 +1,99 @@
+"""Training patches, drawn from `(seed, step)` alone so that a run can be repeated and resumed."""
+
+import hashlib
+
+import numpy as np
+
+from common.cli import UserError
+from common.images import read_size
+
+
+class PatchSampler:
+    """Draws aligned LR and HR patches; `batch(step)` is a pure function of seed and step.
+
+    Images come in a new random order each epoch, so that all are seen equally often.
+
+    Args:
+        store: an `ImageStore`.
+        scale: integer.
+        patch_size: side of the LR patch, pixels.
+        batch_size: patches per batch.
+        seed: integer.
+        augment: flip and turn at random (8 ways).
+
+    Raises:
+        UserError: a patch is larger than an image; the smallest is named.
+    """
+
+    def __init__(self, store, scale, patch_size, batch_size, seed, augment=True):
+        self.scale, self.patch_size, self.batch_size = scale, patch_size, batch_size
+        self._lr, self._hr, self._seed, self._augment = store.lr, store.hr, seed, augment
+        smallest = min(range(len(store)), key=lambda i: min(store.lr[i].shape[:2]))
+        height, width = store.lr[smallest].shape[:2]
+        if min(height, width) < patch_size:
+            raise UserError(f"--patch_size {patch_size} is larger than the LR image of "
+                            f"{store.pairs[smallest].hr} ({width}x{height} pixels); choose at most "
+                            f"{min(height, width)}")
+
+    def batch(self, step):
+        """The patches of a step.
+
+        Returns:
+            (lr, hr): uint8 (N, p, p, 3) and (N, p*scale, p*scale, 3).
+        """
+        p, s = self.patch_size, self.scale
+        lr = np.empty((self.batch_size, p, p, 3), np.uint8)
+        hr = np.empty((self.batch_size, p * s, p * s, 3), np.uint8)
+        draws = _generator(self._seed, 1, step).random_raw(4 * self.batch_size)
+        draws = draws.reshape(self.batch_size, 4)
+        for n in range(self.batch_size):
+            i = self._image(step * self.batch_size + n)
+            height, width = self._lr[i].shape[:2]
+            top = int(draws[n, 0] % np.uint64(height - p + 1))
+            left = int(draws[n, 1] % np.uint64(width - p + 1))
+            turn = int(draws[n, 2] % np.uint64(8)) if self._augment else 0
+            lr[n] = _turned(self._lr[i][top:top + p, left:left + p], turn)
+            hr[n] = _turned(self._hr[i][top * s:(top + p) * s, left * s:(left + p) * s], turn)
+        return lr, hr
+
+    def _image(self, position):
+        """Which image the patch at a position of the whole run comes from."""
+        epoch, place = divmod(position, len(self._lr))
+        if getattr(self, "_epoch", None) != epoch:
+            order = _generator(self._seed, 0, epoch).random_raw(len(self._lr))
+            self._order, self._epoch = np.argsort(order, kind="stable"), epoch
+        return self._order[place]
+
+
+def patch_dataset(sampler, start_step, stop_step):
+    """The batches of steps start..stop-1 as a `tf.data.Dataset`, made ahead in the background."""
+    from common.keras_compat import tf
+
+    def draw(step):
+        lr, hr = tf.numpy_function(sampler.batch, [step], [tf.uint8, tf.uint8])
+        p, s, n = sampler.patch_size, sampler.scale, sampler.batch_size
+        return tf.ensure_shape(lr, (n, p, p, 3)), tf.ensure_shape(hr, (n, p * s, p * s, 3))
+
+    options = tf.data.Options()
+    options.experimental_distribute.auto_shard_policy = tf.data.experimental.AutoShardPolicy.OFF
+    return tf.data.Dataset.range(start_step, stop_step).map(draw).prefetch(4).with_options(options)
+
+
+def fingerprint(pairs):
+    """A short hex of the names and sizes of the HR images: what a resumed run must find again."""
+    text = "".join(f"{pair.name} {read_size(pair.hr)}\n" for pair in pairs)
+    return hashlib.sha256(text.encode()).hexdigest()[:16]
+
+
+def _generator(*key):
+    # The raw stream of Philox is fixed for all NumPy versions; the methods of Generator are not.
+    return np.random.Philox(np.random.SeedSequence(key))
+
+
+def _turned(patch, turn):
+    """One of the 8 ways: bit 0 flips columns, bit 1 rows, bit 2 swaps them."""
+    if turn & 1:
+        patch = patch[:, ::-1]
+    if turn & 2:
+        patch = patch[::-1]
+    return patch.transpose(1, 0, 2) if turn & 4 else patch

@@ -1,0 +1,91 @@
+"""Images decoded once: in memory, or in one memory-mapped file where they would not fit."""
+
+import hashlib
+import json
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import numpy as np
+from tqdm import tqdm
+
+from common.cli import UserError
+from common.files import atomic_path, write_text
+from common.images import read_rgb, read_size
+
+THREADS = 4
+
+
+class ImageStore:
+    """The LR and HR images of a set as uint8 RGB arrays, `store.lr[i]` and `store.hr[i]`.
+
+    Args:
+        pairs: list of `Pair` with both files.
+        cache_dir: folder of the memory-mapped file, which a later run uses again.
+        budget_bytes: sets of a larger decoded size are not kept in memory.
+        scale: HR images are cut to scale times the size of their LR image.
+
+    Raises:
+        UserError: a file cannot be read, or the sizes of a pair do not fit; it is named.
+    """
+
+    def __init__(self, pairs, cache_dir, budget_bytes=8_000_000_000, scale=2):
+        self.pairs = pairs
+        sizes = [_checked_sizes(pair, scale) for pair in pairs]
+        shapes = [shape for lr, hr in sizes for shape in ((*lr, 3), (*hr, 3))]
+        self.bytes = sum(int(np.prod(shape)) for shape in shapes)
+        self.in_memory = self.bytes <= budget_bytes
+        if self.in_memory:
+            arrays = list(_decoded(pairs, sizes))
+        else:
+            arrays = _mapped(pairs, sizes, shapes, Path(cache_dir))
+        self.lr, self.hr = arrays[0::2], arrays[1::2]
+
+    def __len__(self):
+        return len(self.pairs)
+
+
+def _checked_sizes(pair, scale):
+    """((h, w) of LR, (h, w) of the HR that is used)."""
+    lr, hr = read_size(pair.lr), read_size(pair.hr)
+    if (hr[0] // scale, hr[1] // scale) != lr:
+        raise UserError(f"{pair.lr} ({lr[1]}x{lr[0]}) is not {pair.hr} ({hr[1]}x{hr[0]}) reduced "
+                        f"by {scale}; check --scale and the folders")
+    return lr, (lr[0] * scale, lr[1] * scale)
+
+
+def _decoded(pairs, sizes):
+    """LR, HR, LR, HR, ... in order."""
+    def decode(job):
+        path, (height, width) = job
+        image = read_rgb(path)
+        if image.shape[0] < height or image.shape[1] < width:
+            raise UserError(f"the image {path} is smaller than its header says")
+        return np.ascontiguousarray(image[:height, :width])
+
+    jobs = [job for pair, (lr, hr) in zip(pairs, sizes) for job in ((pair.lr, lr), (pair.hr, hr))]
+    with ThreadPoolExecutor(THREADS) as pool:
+        images = pool.map(decode, jobs)
+        yield from tqdm(images, total=len(jobs), desc="decoding", unit="image", leave=False,
+                        disable=None)
+
+
+def _mapped(pairs, sizes, shapes, cache_dir):
+    index = json.dumps([[_identity(pair.lr), _identity(pair.hr)] for pair in pairs] + shapes)
+    name = hashlib.sha256(index.encode()).hexdigest()[:16]
+    path = cache_dir / f"decoded-{name}.u8"
+    offsets = np.cumsum([0] + [int(np.prod(shape)) for shape in shapes])
+    # The index is written last: without it the file is not trusted.
+    if not (path.with_suffix(".json").is_file() and path.is_file()
+            and path.stat().st_size == offsets[-1]):
+        with atomic_path(path) as temporary, open(temporary, "wb") as file:
+            for image in _decoded(pairs, sizes):
+                file.write(image)
+        write_text(path.with_suffix(".json"), index)
+    data = np.memmap(str(path), np.uint8, "r")
+    return [data[start:start + int(np.prod(shape))].reshape(shape)
+            for start, shape in zip(offsets, shapes)]
+
+
+def _identity(path):
+    stat = Path(path).stat()
+    return [str(Path(path).resolve()), stat.st_size, stat.st_mtime_ns]

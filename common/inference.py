@@ -1,0 +1,227 @@
+"""Images through a network: whole or in tiles, of any kind, clipped and rounded."""
+
+import itertools
+import json
+from collections import namedtuple
+
+import numpy as np
+
+from common.cli import UserError
+
+MAX_OVERLAP = 32
+# The automatic tile keeps the network's largest tensor below this; the process then peaks at about
+# two to three times as much. The sides it chooses stay within AUTOMATIC_SIDES LR pixels.
+AUTOMATIC_BYTES = 384 * 2**20
+AUTOMATIC_SIDES = (192, 1024)
+
+Footprint = namedtuple("Footprint", "scale radius bytes_per_pixel")
+Window = namedtuple("Window", "start stop first last")  # [start, stop) is read, [first, last) kept
+
+_PROBE = 64
+_POOLS = ("MaxPool", "AvgPool")
+_RESIZES = ("ResizeNearestNeighbor", "ResizeBilinear", "ResizeBicubic")
+_CALLS = ("PartitionedCall", "StatefulPartitionedCall", "While", "StatelessWhile", "If")
+
+
+class Upscaler:
+    """Enlarges images with a network that maps RGB float32 NHWC in [0, 255] to `scale` the size.
+
+    Args:
+        model: a Keras model of one scale.
+        tile: 0 for automatic (whole images, and tiles where the network's tensors would pass
+            `AUTOMATIC_BYTES`), or N for tiles of N LR pixels.
+        tile_overlap: LR pixels around a tile that the network sees as well; by default the radius
+            of its receptive field, at most `MAX_OVERLAP`.
+        self_ensemble: mean over the 8 flips and rotations (arXiv 1511.02228): 8 times the work.
+        progress: a bar over the tiles of a large image.
+
+    Raises:
+        UserError: a negative tile or overlap, or a model of several scales.
+    """
+
+    def __init__(self, model, tile=0, tile_overlap=None, self_ensemble=False, progress=False):
+        from common.keras_compat import function, tf
+
+        if tile < 0 or (tile_overlap or 0) < 0:
+            raise UserError("tile and tile_overlap are LR pixels, 0 or more")
+        self.scale = model_scale(model)
+        self.tile, self.tile_overlap = tile, tile_overlap
+        self.self_ensemble, self.progress = self_ensemble, progress
+        self._model = model
+        self._network = function(lambda x: tf.cast(model(x, training=False), tf.float32))
+        self._footprint = None
+
+    def __call__(self, image):
+        """Enlarge an image of any kind.
+
+        Grey goes through the network as equal R, G and B and comes back as their mean; alpha is
+        enlarged by bicubic interpolation.
+
+        Args:
+            image: uint8 or uint16, [H, W] grey, [H, W, 2] grey and alpha, [H, W, 3] RGB, or
+                [H, W, 4] RGB and alpha.
+
+        Returns:
+            the same kind, `scale` times the size, clipped and rounded.
+
+        Raises:
+            UserError: the network's output is not finite.
+        """
+        image = np.asarray(image)
+        channels = 1 if image.ndim == 2 else image.shape[-1]
+        if image.dtype not in (np.uint8, np.uint16) or image.ndim not in (2, 3) or channels > 4:
+            raise ValueError(f"no image: {image.dtype} of shape {image.shape}")
+        colours = 3 if channels > 2 else 1
+        planes = image.reshape(*image.shape[:2], channels)
+        per_level = np.iinfo(image.dtype).max / 255
+        rgb = np.float32(planes[..., :colours]) / np.float32(per_level)
+        sr = self.predict(np.repeat(rgb, 3, axis=-1) if colours == 1 else rgb)
+        if not np.isfinite(sr).all():
+            raise UserError("the network's output is not finite; use float32 precision, or other "
+                            "weights")
+        if colours == 1:
+            sr = sr.mean(axis=-1, keepdims=True)
+        sr = _to_levels(sr, per_level, image.dtype)
+        if channels > colours:
+            from common.data import bicubic
+
+            alpha = bicubic.upscale(planes[..., -1].astype(np.float64), self.scale)
+            sr = np.dstack([sr, _to_levels(alpha, 1, image.dtype)])
+        return sr.reshape(*sr.shape[:2], *image.shape[2:])
+
+    def predict(self, image):
+        """The network's output: float32 [H, W, 3] in 0..255 to [H*scale, W*scale, 3], unclipped."""
+        height, width = image.shape[:2]
+        (rows, columns), overlap = self._tiling(height, width)
+        windows = list(itertools.product(cut(height, rows, overlap), cut(width, columns, overlap)))
+        if len(windows) == 1:
+            return self._run(image)
+        s = self.scale
+        result = np.empty((height * s, width * s, 3), np.float32)
+        for y, x in self._bar(windows):
+            sr = self._run(image[y.start:y.stop, x.start:x.stop])
+            result[y.first * s:y.last * s, x.first * s:x.last * s] = sr[
+                (y.first - y.start) * s:(y.last - y.start) * s,
+                (x.first - x.start) * s:(x.last - x.start) * s]
+        return result
+
+    def _tiling(self, height, width):
+        """Height and width of a tile, and the overlap, for an image of this size."""
+        whole = (height, width), 0
+        if not self.tile and max(height, width) <= AUTOMATIC_SIDES[0]:
+            return whole
+        if self._footprint is None:
+            self._footprint = footprint(self._model)
+        overlap = self.tile_overlap
+        if overlap is None:
+            overlap = min(self._footprint.radius, MAX_OVERLAP)
+        if self.tile:
+            return (self.tile, self.tile), overlap
+        window = int((AUTOMATIC_BYTES / self._footprint.bytes_per_pixel) ** 0.5)
+        window = min(max(window, AUTOMATIC_SIDES[0]), AUTOMATIC_SIDES[1])
+        if height * width <= window * window:
+            return whole
+        most = max(window - 2 * overlap, window // 4)
+        # Equal tiles: a last one of few pixels would cost as much as a full one.
+        return tuple(-(-side // -(-side // most)) for side in (height, width)), overlap
+
+    def _run(self, window):
+        if not self.self_ensemble:
+            return self._forward(window)
+        total = 0
+        for turns, flipped in itertools.product(range(4), (False, True)):
+            turned = np.rot90(window, turns)
+            sr = self._forward(turned[:, ::-1] if flipped else turned)
+            total = total + np.rot90(sr[:, ::-1] if flipped else sr, -turns)
+        return total / 8
+
+    def _forward(self, window):
+        return self._network(np.ascontiguousarray(window[np.newaxis], np.float32)).numpy()[0]
+
+    def _bar(self, windows):
+        if not self.progress:
+            return windows
+        from tqdm import tqdm
+
+        return tqdm(windows, "tiles", leave=False, disable=None, unit="tile")
+
+
+def cut(size, tile, overlap):
+    """Windows along one side: all of one length, inside the image, kept parts side by side.
+
+    A window reaches `overlap` beyond its tile on both sides; at the image's borders it is shifted
+    inward, so that a network's zero padding falls on true borders only.
+
+    Returns:
+        list of `Window`.
+    """
+    length = min(size, tile + 2 * overlap)
+    if length == size:
+        return [Window(0, size, 0, size)]
+    windows = []
+    for first in range(0, size, tile):
+        start = min(max(first - overlap, 0), size - length)
+        windows.append(Window(start, start + length, first, min(first + tile, size)))
+    return windows
+
+
+def model_scale(model):
+    """How many times a model's output is as large as its input.
+
+    Raises:
+        UserError: the model has outputs of several scales.
+    """
+    metadata = getattr(model, "zoo_metadata", None)
+    scale = json.loads(metadata)["scale"] if metadata else footprint(model).scale
+    if not isinstance(scale, int):
+        raise UserError("a model of several scales: load one of them with models.load(path, scale)")
+    return scale
+
+
+def footprint(model):
+    """What a network needs of its surroundings, read from its graph on a small input.
+
+    Returns:
+        `Footprint`: scale; radius of the receptive field in LR pixels, at most `MAX_OVERLAP` where
+        it cannot be told; bytes of the largest tensor per LR pixel.
+    """
+    from common.keras_compat import tf
+
+    spec = tf.TensorSpec([1, _PROBE, _PROBE, 3], tf.float32)
+    concrete = tf.function(lambda x: model(x, training=False)).get_concrete_function(spec)
+    if len(concrete.outputs) != 1:
+        raise UserError("a model of several scales: load one of them with models.load(path, scale)")
+    radius, largest = {}, 0
+    for op in concrete.graph.get_operations():
+        reach = max((radius[t.ref()] for t in op.inputs), default=0) + _reach(op)
+        for tensor in op.outputs:
+            radius[tensor.ref()] = reach
+            if tensor.shape.rank == 4 and tensor.shape[0] == 1:
+                largest = max(largest, tensor.shape.num_elements() * tensor.dtype.size)
+    output = concrete.outputs[0]
+    return Footprint(int(output.shape[1]) // _PROBE, int(np.ceil(radius[output.ref()])),
+                     largest / _PROBE**2)
+
+
+def _reach(op):
+    """How far, in LR pixels, an output of a graph operation looks beyond its own place."""
+    if op.type in _CALLS:
+        return MAX_OVERLAP
+    if op.type in ("Conv2D", "DepthwiseConv2dNative"):
+        size, image = op.inputs[1].shape[0], op.inputs[0]
+        size = (size - 1) * max(op.get_attr("dilations")) + 1
+    elif op.type == "Conv2DBackpropInput":
+        size, image = op.inputs[1].shape[0], op.outputs[0]
+    elif op.type in _POOLS:
+        size, image = max(op.get_attr("ksize")), op.inputs[0]
+    elif op.type in _RESIZES:
+        size, image = 5, op.inputs[0]
+    else:
+        return 0
+    return (size // 2) * _PROBE / image.shape[1]
+
+
+def _to_levels(values, per_level, dtype):
+    values = values * np.asarray(per_level, values.dtype)
+    np.rint(values, out=values)
+    return np.clip(values, 0, np.iinfo(dtype).max, out=values).astype(dtype)

@@ -1,0 +1,34 @@
+"""The frame of every model's `train.py`: flags to options, options to a run."""
+
+import sys
+from pathlib import Path
+
+from common.data.datasets import describe
+from common.options import parse
+
+
+def training_command(name, options_class, build_step, argv):
+    """Read the options of a model and train it.
+
+    Args:
+        name: of the model; its presets are `models/<name>/configs/*.yaml`.
+        options_class: a dataclass that extends `TrainOptions`.
+        build_step: as in `loop.train`.
+        argv: the flags, in the zoo's own words.
+
+    Raises:
+        UserError: as `options.parse` and `loop.train`.
+    """
+    train_file = Path(sys.modules[options_class.__module__].__file__)
+    options = parse(options_class, argv, prog=f"python -m models.{name}.train",
+                    presets=train_file.parent / "configs",
+                    exclusive=[("train_steps", "epochs")],
+                    description=f"Train {name}.",
+                    epilog=f"Data sets: {describe()}.")
+
+    from common.device import quiet_tensorflow
+
+    quiet_tensorflow(options.chip)
+    from common.training.loop import train
+
+    train(name, options, build_step)

@@ -1,0 +1,80 @@
+"""What the loop counts while it runs: means of the losses, and where the time goes."""
+
+import signal
+import time
+
+
+class Window:
+    """Means of the logged values since they were last asked for; they stay on the device till then."""
+
+    def __init__(self):
+        self.last = {}
+        self._sums, self._count = {}, 0
+
+    def add(self, values):
+        """Take in a dict of scalar tensors."""
+        for key, value in values.items():
+            self._sums[key] = self._sums[key] + value if key in self._sums else value
+        self._count += 1
+
+    def means(self):
+        """The means as floats, also kept in `last`; a new window begins."""
+        if self._count:
+            self.last = {key: float(total) / self._count for key, total in self._sums.items()}
+            self._sums, self._count = {}, 0
+        return self.last
+
+
+class Clock:
+    """Seconds of the loop: in steps, waiting for data, and in all but validation and saving.
+
+    The first step is left out, since it compiles. On a GPU a step returns before it is done, so
+    that only `seconds_per_step` means something there.
+    """
+
+    def __init__(self, batch_size):
+        self._batch_size = batch_size
+        self._laps = -1
+        self._began = self._paused = self._wait = self._step = 0.0
+        self._first = True
+
+    def lap(self, wait, step, pause):
+        """Take in the seconds of one turn of the loop."""
+        self._laps += 1
+        if self._laps == 0:
+            self._began = time.perf_counter()
+            return
+        self._wait += wait
+        self._step += step
+        self._paused += pause
+
+    def read(self):
+        """Where the time went so far; {} before the second step."""
+        if self._laps < 1:
+            return {}
+        total = time.perf_counter() - self._began - self._paused
+        return {"seconds_per_step": total / self._laps, "step_seconds": self._step / self._laps,
+                "data_wait": self._wait / total,
+                "images_per_sec": self._batch_size * self._laps / total}
+
+
+class Signals:
+    """Within `with`, SIGTERM and Ctrl-C are noted in `received` and the step under way is finished.
+
+    A second one takes effect at once.
+    """
+
+    def __init__(self):
+        self.received = 0
+
+    def __enter__(self):
+        self._before = {s: signal.signal(s, self._note) for s in (signal.SIGTERM, signal.SIGINT)}
+        return self
+
+    def __exit__(self, *_):
+        for number, handler in self._before.items():
+            signal.signal(number, handler)
+
+    def _note(self, number, _):
+        self.received = number
+        signal.signal(number, self._before[number])

@@ -1,0 +1,160 @@
+"""What a run tells: console and train.log, metrics.jsonl, TensorBoard, curves and sample sheets."""
+
+import contextlib
+import json
+import logging
+from pathlib import Path
+
+import numpy as np
+from PIL import Image, ImageDraw, ImageFont
+from tqdm import tqdm
+
+from common.data.bicubic import upscale
+from common.files import atomic_path, write_text
+
+log = logging.getLogger("sr_zoo")
+
+
+class _TqdmHandler(logging.Handler):
+    """Log lines that do not tear the progress bar."""
+
+    def emit(self, record):
+        tqdm.write(self.format(record))
+
+
+@contextlib.contextmanager
+def log_to(path):
+    """Within `with`, the zoo's log lines go to the console and, unless None, to the end of a file."""
+    handlers = [_TqdmHandler()]
+    if path is not None:
+        handlers.append(logging.FileHandler(path, encoding="utf-8"))
+        handlers[1].setFormatter(logging.Formatter("%(asctime)s %(message)s"))
+    log.setLevel(logging.INFO)
+    log.propagate = False
+    for handler in handlers:
+        log.addHandler(handler)
+    try:
+        yield
+    finally:
+        for handler in handlers:
+            handler.close()
+            log.removeHandler(handler)
+
+
+class Metrics:
+    """`metrics.jsonl` (one object per logged step or validation) and TensorBoard scalars.
+
+    Args:
+        folder: the run's folder.
+        step: the step a run goes on from; what an interrupted run wrote after it is dropped.
+    """
+
+    def __init__(self, folder, step=0):
+        from common.keras_compat import tf
+
+        self.path = Path(folder) / "metrics.jsonl"
+        self.rows = [row for row in read_metrics(self.path) if row["step"] <= step]
+        write_text(self.path, "".join(json.dumps(row) + "\n" for row in self.rows))
+        self._file = open(self.path, "a", encoding="utf-8", buffering=1)
+        self._tensorboard = tf.summary.create_file_writer(str(Path(folder) / "logs"))
+        self._summary = tf.summary
+
+    def add(self, step, **values):
+        """Record scalars of a step."""
+        row = {"step": step, **values}
+        self.rows.append(row)
+        self._file.write(json.dumps(row) + "\n")
+        with self._tensorboard.as_default():
+            for name, value in values.items():
+                self._summary.scalar(name, value, step=step)
+
+    def add_image(self, step, name, image):
+        """Record a uint8 RGB picture."""
+        with self._tensorboard.as_default():
+            self._summary.image(name, image[None], step=step)
+
+    def close(self):
+        """Write out everything."""
+        self._tensorboard.close()
+        self._file.close()
+
+
+def read_metrics(path):
+    """The rows of a `metrics.jsonl`; a last line cut off by a kill is left out."""
+    rows = []
+    if Path(path).is_file():
+        for line in Path(path).read_text(encoding="utf-8").splitlines():
+            try:
+                rows.append(json.loads(line))
+            except ValueError:
+                break
+    return rows
+
+
+def draw_curves(rows, path, bicubic_psnr=None):
+    """Draw loss, learning rate and validation PSNR over the steps to a PNG."""
+    from matplotlib.figure import Figure
+
+    figure = Figure(figsize=(12, 3.6))
+    for axis, key, title in zip(figure.subplots(1, 3), ("loss", "learning_rate", "val_psnr"),
+                                ("training loss", "learning rate", "validation PSNR, dB")):
+        points = [(row["step"], row[key]) for row in rows if key in row]
+        if points:
+            axis.plot(*zip(*points), marker="o" if len(points) < 40 else None, markersize=3)
+        if key == "val_psnr" and bicubic_psnr is not None:
+            axis.axhline(bicubic_psnr, color="grey", linestyle="--", label="bicubic")
+            axis.legend()
+        axis.set_title(title)
+        axis.set_xlabel("step")
+        axis.grid(alpha=0.3)
+    figure.tight_layout()
+    with atomic_path(path) as temporary:
+        figure.savefig(str(temporary), dpi=110)
+
+
+def sample_sheet(samples, scale, side=96, zoom=3):
+    """One row per image of LR, bicubic, SR and HR, cut out where the HR has most detail.
+
+    Args:
+        samples: list of (name, lr, sr, hr, bicubic_psnr, psnr) with uint8 RGB arrays.
+        scale: of the model.
+        side: of the cut, HR pixels.
+        zoom: how many screen pixels a HR pixel gets; pixels are repeated, not smoothed.
+
+    Returns:
+        a uint8 RGB array.
+    """
+    cell, gap, header = side * zoom, 8, 24
+    font = ImageFont.load_default(size=15)
+    sheet = Image.new("RGB", (4 * (cell + gap) + gap, len(samples) * (cell + header + gap) + gap),
+                      "white")
+    draw = ImageDraw.Draw(sheet)
+    for row, (name, lr, sr, hr, bicubic_psnr, psnr) in enumerate(samples):
+        top, left = _most_detailed(hr, side, scale)
+        cut = (slice(top, top + side), slice(left, left + side))
+        lr_cut = lr[top // scale:(top + side) // scale, left // scale:(left + side) // scale]
+        columns = [(f"{name}: LR x{scale}", lr_cut),
+                   (f"bicubic {bicubic_psnr:.2f} dB", upscale(lr, scale)[cut]),
+                   (f"SR {psnr:.2f} dB", sr[cut]), ("HR", hr[cut])]
+        y = gap + row * (cell + header + gap)
+        for column, (label, pixels) in enumerate(columns):
+            x = gap + column * (cell + gap)
+            draw.text((x, y), label, fill="black", font=font)
+            height, width = hr[cut].shape[:2]
+            picture = Image.fromarray(pixels).resize((width * zoom, height * zoom), Image.NEAREST)
+            sheet.paste(picture, (x, y + header))
+    return np.asarray(sheet)
+
+
+def _most_detailed(hr, side, scale):
+    """The corner (top, left), a multiple of scale, of the window with the strongest edges."""
+    grey = hr.astype(np.float32).mean(-1)
+    edges = np.zeros_like(grey)
+    edges[:-1] += np.abs(np.diff(grey, axis=0))
+    edges[:, :-1] += np.abs(np.diff(grey, axis=1))
+    total = np.pad(edges.cumsum(0).cumsum(1), ((1, 0), (1, 0)))
+    height, width = min(side, grey.shape[0]), min(side, grey.shape[1])
+    sums = (total[height:, width:] - total[:-height, width:]
+            - total[height:, :-width] + total[:-height, :-width])[::scale, ::scale]
+    top, left = np.unravel_index(np.argmax(sums), sums.shape)
+    return int(top) * scale, int(left) * scale

@@ -1,0 +1,209 @@
+import io
+import struct
+import zlib
+from pathlib import Path
+
+import numpy as np
+import pytest
+import skimage
+from PIL import Image, ImageCms
+
+from common import images
+from common.cli import UserError
+
+PHOTOS = Path(skimage.__file__).parent / "data"
+
+
+@pytest.fixture(scope="module")
+def photo():
+    """A real photograph, 90x120 uint8 RGB."""
+    return np.array(Image.open(PHOTOS / "astronaut.png").convert("RGB"))[20:110, 150:270]
+
+
+def as_16_bits(image):
+    """The photograph with random low bytes: every one of the 16 bits matters."""
+    low = np.random.default_rng(3).integers(0, 256, image.shape)
+    return image.astype(np.uint16) * 256 + low.astype(np.uint16)
+
+
+def with_alpha(image):
+    ramp = np.arange(image.shape[0] * image.shape[1]).reshape(image.shape[:2])
+    return np.dstack([image, ramp.astype(image.dtype)])
+
+
+def variants(photo):
+    grey = photo[..., 1].copy()
+    for base in (photo, as_16_bits(photo)):
+        for name, array in (("rgb", base), ("rgba", with_alpha(base)), ("grey", base[..., 1])):
+            yield f"{name}{base.itemsize * 8}", np.ascontiguousarray(array)
+    yield "la8", with_alpha(grey)
+    yield "la16", with_alpha(as_16_bits(grey))
+
+
+@pytest.mark.parametrize("suffix", [".png", ".tif", ".TIFF"])
+def test_lossless_round_trip_of_every_kind(tmp_path, photo, suffix):
+    for name, array in variants(photo):
+        path = tmp_path / (name + suffix)
+        images.write_image(path, array)
+        back, kind = images.read_image(path)
+        if name == "la16" and suffix != ".png":
+            array = array[..., [0, 0, 0, 1]]  # documented: written as colour
+        assert back.dtype == array.dtype, name
+        np.testing.assert_array_equal(back, array, err_msg=name)
+        assert kind.format == {".png": "PNG"}.get(suffix, "TIFF")
+        assert images.read_size(path) == (90, 120)
+
+
+def test_16_bit_files_agree_with_other_readers(tmp_path, photo):
+    cv2 = pytest.importorskip("cv2")
+    tifffile = pytest.importorskip("tifffile")
+    deep = as_16_bits(photo)
+    images.write_image(tmp_path / "a.png", deep)
+    read = cv2.imread(str(tmp_path / "a.png"), cv2.IMREAD_UNCHANGED)
+    np.testing.assert_array_equal(read[..., ::-1], deep)
+    images.write_image(tmp_path / "a.tif", deep)
+    np.testing.assert_array_equal(tifffile.imread(str(tmp_path / "a.tif")), deep)
+    assert cv2.imwrite(str(tmp_path / "b.png"), np.ascontiguousarray(deep[..., ::-1]))
+    np.testing.assert_array_equal(images.read_image(tmp_path / "b.png")[0], deep)
+
+
+def test_read_rgb_makes_8_bit_colour_of_everything(tmp_path, photo):
+    for name, array in variants(photo):
+        images.write_image(tmp_path / (name + ".png"), array)
+        rgb = images.read_rgb(tmp_path / (name + ".png"))
+        assert rgb.dtype == np.uint8 and rgb.shape == (90, 120, 3) and rgb.flags.c_contiguous
+        colour = array if name.startswith("rgb") else \
+            np.repeat(array.reshape(90, 120, -1)[..., :1], 3, axis=-1)
+        colour = colour[..., :3] / (257.0 if array.dtype == np.uint16 else 1.0)
+        assert np.abs(rgb - colour).max() <= 0.5, name
+
+
+def test_palette_cmyk_and_transparency_are_expanded(tmp_path, photo):
+    image = Image.fromarray(photo)
+    palette = image.quantize(40)
+    palette.save(tmp_path / "p.png")
+    expected = np.array(palette.convert("RGB"))
+    np.testing.assert_array_equal(images.read_image(tmp_path / "p.png")[0], expected)
+    palette.save(tmp_path / "t.png", transparency=0)
+    back = images.read_image(tmp_path / "t.png")[0]
+    np.testing.assert_array_equal(back[..., :3], expected)
+    np.testing.assert_array_equal(back[..., 3] == 0, np.array(palette) == 0)
+    np.testing.assert_array_equal(images.read_rgb(tmp_path / "t.png"), expected)
+    image.convert("1").save(tmp_path / "one.png")
+    assert set(np.unique(images.read_image(tmp_path / "one.png")[0])) == {0, 255}
+    image.convert("CMYK").save(tmp_path / "c.jpg", quality=100, icc_profile=b"a CMYK profile")
+    back, kind = images.read_image(tmp_path / "c.jpg")
+    assert np.abs(back.astype(int) - photo).mean() < 3
+    assert kind.icc_profile is None
+
+
+@pytest.mark.parametrize("suffix", [".jpg", ".jpeg", ".webp", ".bmp"])
+def test_formats_that_hold_less(tmp_path, photo, suffix):
+    for name, array in variants(photo):
+        path = tmp_path / (name + suffix)
+        images.write_image(path, array)
+        stored = images.read_image(path)[0]
+        assert stored.dtype == np.uint8
+        has_alpha = "a" in name
+        assert (stored.shape[-1] == 4) == (has_alpha and suffix == ".webp"), name
+        images.write_image(tmp_path / "truth.png", array)
+        error = np.abs(images.read_rgb(path).astype(int) - images.read_rgb(tmp_path / "truth.png"))
+        if has_alpha:  # WebP does not keep the colour of what cannot be seen
+            error = error[images.read_image(tmp_path / "truth.png")[0][..., -1] > 128 * 257
+                          if array.dtype == np.uint16 else array[..., -1] > 128]
+        assert error.mean() <= (0 if suffix == ".bmp" else 4), name
+
+
+def test_jpeg_is_of_quality_95_without_subsampling(tmp_path, photo):
+    images.write_image(tmp_path / "a.jpg", photo)
+    reference = io.BytesIO()
+    Image.fromarray(photo).save(reference, "JPEG", quality=95, subsampling=0)
+    assert (tmp_path / "a.jpg").read_bytes() == reference.getvalue()
+
+
+@pytest.mark.parametrize("suffix", [".png", ".jpg", ".webp", ".tif", "16.png", "16.tif"])
+def test_profile_and_exif_go_into_the_result(tmp_path, photo, suffix):
+    profile = ImageCms.ImageCmsProfile(ImageCms.createProfile("sRGB")).tobytes()
+    exif = Image.Exif()
+    exif[0x0110] = "a camera"
+    exif[0x0112] = 6
+    Image.fromarray(photo).save(tmp_path / "in.jpg", icc_profile=profile, exif=exif)
+    _, kind = images.read_image(tmp_path / "in.jpg")
+    assert kind.format == "JPEG" and kind.icc_profile == profile
+    out = tmp_path / ("out" + suffix)
+    images.write_image(out, as_16_bits(photo) if "16" in suffix else photo, kind)
+    with Image.open(out) as image:
+        assert image.info["icc_profile"] == profile
+        if suffix != "16.tif":
+            assert image.getexif()[0x0110] == "a camera" and image.getexif()[0x0112] == 6
+    assert images.read_image(out)[1].icc_profile == profile
+
+
+def test_list_images(tmp_path, photo):
+    for name in ("b.PNG", "a.png", ".hidden.png", "._a.png"):
+        Image.fromarray(photo).save(tmp_path / name, format="PNG")
+    (tmp_path / "notes.txt").write_text("x")
+    (tmp_path / "folder.png").mkdir()
+    assert [path.name for path in images.list_images(tmp_path)] == ["a.png", "b.PNG"]
+    with pytest.raises(UserError, match="no such folder.*nowhere"):
+        images.list_images(tmp_path / "nowhere")
+    with pytest.raises(UserError, match="a.png is a file"):
+        images.list_images(tmp_path / "a.png")
+    (tmp_path / "empty" / "inner").mkdir(parents=True)
+    with pytest.raises(UserError, match="no images .* in .*empty.*inner"):
+        images.list_images(tmp_path / "empty")
+
+
+def truncated(tmp_path, name, array):
+    path = tmp_path / name
+    images.write_image(path, array)
+    data = path.read_bytes()
+    path.write_bytes(data[:len(data) * 2 // 3])
+    return path
+
+
+@pytest.mark.filterwarnings("ignore:Corrupt EXIF data")
+@pytest.mark.parametrize("name", ["cut.png", "cut.jpg", "cut.webp", "cut.bmp", "cut.tif"])
+def test_damaged_files_are_named(tmp_path, photo, name):
+    for array in (photo, as_16_bits(photo)):
+        path = truncated(tmp_path, name, array)
+        with pytest.raises(UserError, match=name):
+            images.read_rgb(path)
+        with pytest.raises(UserError, match=name):
+            images.read_image(path)
+
+
+def test_files_that_are_no_images_are_named(tmp_path, photo):
+    (tmp_path / "text.png").write_text("hello")
+    (tmp_path / "empty.jpg").write_bytes(b"")
+    for reader in (images.read_rgb, images.read_image, images.read_size):
+        for name in ("text.png", "empty.jpg"):
+            with pytest.raises(UserError, match=f"{name} cannot be read as an image"):
+                reader(tmp_path / name)
+        with pytest.raises(UserError, match="no such file: .*gone.png"):
+            reader(tmp_path / "gone.png")
+        with pytest.raises(UserError, match="is a folder"):
+            reader(tmp_path)
+    wrong = truncated(tmp_path, "crc.png", photo)
+    body = b"IHDR" + struct.pack(">IIBBBBB", 120, 90, 8, 2, 0, 0, 0)
+    chunk = struct.pack(">I", 13) + body + struct.pack(">I", zlib.crc32(body) ^ 1)
+    wrong.write_bytes(b"\x89PNG\r\n\x1a\n" + chunk + wrong.read_bytes()[33:])
+    with pytest.raises(UserError, match="crc.png"):
+        images.read_rgb(wrong)
+    Image.fromarray(photo[..., 0].astype(np.float32)).save(tmp_path / "float.tif")
+    with pytest.raises(UserError, match="float.tif holds float32"):
+        images.read_rgb(tmp_path / "float.tif")
+
+
+def test_a_failed_write_leaves_the_old_file(tmp_path, photo):
+    path = tmp_path / "wide.webp"
+    images.write_image(path, photo)
+    before = path.read_bytes()
+    with pytest.raises(UserError, match="wide.webp .20000x2 pixels."):
+        images.write_image(path, np.zeros((2, 20000, 3), np.uint8))
+    assert path.read_bytes() == before
+    assert [entry.name for entry in tmp_path.iterdir()] == ["wide.webp"]
+    with pytest.raises(UserError, match="a.gif: name a file with one of the suffixes"):
+        images.write_image(tmp_path / "a.gif", photo)
+    with pytest.raises(ValueError, match="float64"):
+        images.write_image(tmp_path / "a.png", photo / 255.0)

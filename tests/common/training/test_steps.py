@@ -1,0 +1,134 @@
+import numpy as np
+import pytest
+
+import models
+from common.keras_compat import IS_KERAS_3, keras, policy_scope, set_seed, tf
+from common.losses import PIXEL_LOSSES, charbonnier, l1, mse
+from common.training.steps import PixelStep, adam, clip_gradients
+
+
+def batch(photo, count=4):
+    hr = np.stack([photo()[8 * i:8 * i + 32, 100:132] for i in range(count)])
+    return tf.constant(hr[:, ::2, ::2]), tf.constant(hr)
+
+
+def small_edsr():
+    set_seed(0)
+    return models.create("edsr", 2, num_blocks=1, num_filters=8)
+
+
+def test_losses_by_hand():
+    a, b = tf.constant([0.0, 3.0]), tf.constant([4.0, 3.0])
+    assert float(l1(a, b)) == 2
+    assert float(mse(a, b)) == 8
+    assert float(charbonnier(a, b)) == pytest.approx((np.sqrt(16 + 0.255**2) + 0.255) / 2)
+    assert set(PIXEL_LOSSES) == {"l1", "mse", "charbonnier"}
+
+
+def test_one_step_of_sgd_is_the_gradient_of_the_loss(photo):
+    model = small_edsr()
+    step = PixelStep(model, keras.optimizers.SGD(1.0), l1)
+    step.set_learning_rate(0.01)
+    lr, hr = batch(photo)
+    with tf.GradientTape() as tape:
+        loss = tf.reduce_mean(tf.abs(model(tf.cast(lr, tf.float32)) - tf.cast(hr, tf.float32)))
+    gradients = tape.gradient(loss, model.trainable_variables)
+    before = [variable.numpy() for variable in model.trainable_variables]
+    logged = step((lr, hr))
+    assert float(logged["loss"]) == pytest.approx(float(loss), rel=1e-5)
+    for variable, value, gradient in zip(model.trainable_variables, before, gradients):
+        np.testing.assert_allclose(variable.numpy(), value - 0.01 * gradient.numpy(), rtol=1e-4,
+                                   atol=1e-6)
+
+
+def test_clipping_by_hand():
+    gradients = [tf.constant([3.0]), tf.constant([-4.0])]
+
+    def clipped(method, threshold):
+        return [float(g[0]) for g in clip_gradients(gradients, method, threshold)]
+
+    assert clipped("none", 1) == [3, -4]
+    assert clipped("value", 2.0) == [2, -2]
+    assert clipped("norm", 2.0) == pytest.approx([2, -2])
+    assert clipped("global_norm", 2.5) == pytest.approx([1.5, -2])
+
+
+def test_clipping_is_part_of_the_step(photo):
+    model = small_edsr()
+    step = PixelStep(model, keras.optimizers.SGD(1.0), mse, "global_norm", 0.5)
+    step.set_learning_rate(1.0)
+    before = [variable.numpy() for variable in model.trainable_variables]
+    step(batch(photo))
+    moved = [v.numpy() - b for v, b in zip(model.trainable_variables, before)]
+    assert np.sqrt(sum((m**2).sum() for m in moved)) == pytest.approx(0.5, rel=1e-3)
+
+
+def test_the_step_is_traced_once(photo):
+    step = PixelStep(small_edsr(), adam(), l1)
+    for _ in range(3):
+        step.set_learning_rate(1e-4)
+        step(batch(photo))
+    count = step._train.experimental_get_tracing_count()
+    assert count == 1
+
+
+@pytest.mark.parametrize("policy", ["mixed_float16", "mixed_bfloat16"])
+def test_mixed_precision_learns_like_float32(photo, policy):
+    if policy == "mixed_bfloat16" and not IS_KERAS_3:
+        pytest.skip("TensorFlow 2.6.5 has no bfloat16 convolution on a CPU")
+    losses = {}
+    for name in ("float32", policy):
+        with policy_scope(name):
+            step = PixelStep(small_edsr(), adam(), l1, "global_norm", 1.0)
+            step.set_learning_rate(1e-3)
+            losses[name] = [float(step(batch(photo))["loss"]) for _ in range(15)]
+            assert all(v.dtype in ("float32", tf.float32) for v in step.model.trainable_variables)
+    assert losses[policy][-1] < 0.8 * losses[policy][0]
+    # A loss scale that starts too high leaves out a step or two before it has come down.
+    assert losses[policy][-1] < 1.05 * losses["float32"][-4]
+
+
+TWO_DEVICES = """
+import sys
+from common.device import quiet_tensorflow
+quiet_tensorflow("cpu")
+import numpy as np
+import models
+from common.keras_compat import set_seed, tf
+from common.losses import l1
+from common.training.steps import PixelStep, adam
+
+cpu = tf.config.list_physical_devices("CPU")[0]
+tf.config.set_logical_device_configuration(cpu, [tf.config.LogicalDeviceConfiguration()] * 2)
+rng = np.random.RandomState(0)
+hr = rng.randint(0, 256, (8, 16, 16, 3)).astype("uint8")
+data = tf.data.Dataset.from_tensors((hr[:, ::2, ::2], hr)).repeat(5)
+
+
+def train(strategy):
+    with strategy.scope():
+        set_seed(0)
+        step = PixelStep(models.create("edsr", 2, num_blocks=1, num_filters=8), adam(), l1,
+                         "global_norm", 0.5)
+        step.set_learning_rate(1e-3)
+        batches = data if strategy.num_replicas_in_sync == 1 else (
+            strategy.experimental_distribute_dataset(data))
+        losses = [float(step(batch)["loss"]) for batch in batches]
+    return losses, [v.numpy() for v in step.model.trainable_variables]
+
+
+one = train(tf.distribute.get_strategy())
+two = train(tf.distribute.MirroredStrategy(["CPU:0", "CPU:1"]))
+np.testing.assert_allclose(one[0], two[0], rtol=1e-5)
+worst = max(abs(a - b).max() for a, b in zip(one[1], two[1]))
+assert worst < 1e-5, worst
+moved = abs(one[0][0] - one[0][-1])
+assert moved > 0.1, moved
+print("same weights", worst)
+"""
+
+
+def test_two_devices_train_as_one(run, tmp_path):
+    result = run("-c", TWO_DEVICES, cwd=tmp_path)
+    assert result.returncode == 0, result.stderr[-2000:]
+    assert "same weights" in result.stdout
