@@ -107,8 +107,8 @@ def open_device(chip="auto", precision="auto"):
         raise UserError("--precision mixed_float16 needs a GPU; on a CPU use float32 or "
                         "mixed_bfloat16")
     if chip == "cpu" and precision == "mixed_bfloat16" and not IS_KERAS_3:
-        raise UserError(f"--precision mixed_bfloat16: TensorFlow {tf.__version__} cannot do it on a "
-                        "CPU; use float32")
+        raise UserError(f"--precision mixed_bfloat16: TensorFlow {tf.__version__} cannot do it on "
+                        "a CPU; use float32")
     set_policy(precision)
     log.info("device: %s, precision %s", description, precision)
     return Device(chip, precision, strategy, description)

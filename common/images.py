@@ -104,8 +104,8 @@ def read_image(path):
 def write_image(path, array, kind=None):
     """Write an image in the format that the suffix of `path` names.
 
-    JPEG has quality 95 without chroma subsampling, WebP quality 95. Alpha and the lower 8 of 16 bits
-    are dropped where the format cannot hold them. The file is whole or absent.
+    JPEG has quality 95 without chroma subsampling, WebP quality 95. Alpha is dropped and 16 bits
+    are rounded to 8 where the format cannot hold them. The file is whole or absent.
 
     Args:
         path: the file, with one of `IMAGE_SUFFIXES`.

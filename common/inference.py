@@ -9,8 +9,8 @@ import numpy as np
 from common.cli import UserError
 
 MAX_OVERLAP = 32
-# The automatic tile keeps the network's largest tensor below this; the process then peaks at about
-# two to three times as much. The sides it chooses stay within AUTOMATIC_SIDES LR pixels.
+# Automatic tiles keep the network's largest tensor below this; the process peaks at about two to
+# three times as much. The sides of a window stay within AUTOMATIC_SIDES, in LR pixels.
 AUTOMATIC_BYTES = 384 * 2**20
 AUTOMATIC_SIDES = (192, 1024)
 
@@ -65,7 +65,7 @@ class Upscaler:
             the same kind, `scale` times the size, clipped and rounded.
 
         Raises:
-            UserError: the network's output is not finite.
+            UserError: the network's output is not finite, or memory is exhausted.
         """
         image = np.asarray(image)
         channels = 1 if image.ndim == 2 else image.shape[-1]
@@ -136,7 +136,13 @@ class Upscaler:
         return total / 8
 
     def _forward(self, window):
-        return self._network(np.ascontiguousarray(window[np.newaxis], np.float32)).numpy()[0]
+        from common.keras_compat import tf
+
+        try:
+            return self._network(np.ascontiguousarray(window[np.newaxis], np.float32)).numpy()[0]
+        except tf.errors.ResourceExhaustedError as error:
+            raise UserError(f"out of memory at {window.shape[1]}x{window.shape[0]} pixels; use "
+                            "smaller tiles (--tile N)") from error
 
     def _bar(self, windows):
         if not self.progress:

@@ -1,4 +1,4 @@
-"""The one file that knows which Keras this is: Keras 3 on TensorFlow 2.16+ or Keras 2.6 on 2.6.5."""
+"""The one file that knows which Keras this is: 3 on TensorFlow 2.21, or 2.6 on 2.6.5."""
 
 import os
 import warnings
@@ -21,7 +21,6 @@ def set_seed(seed):
     if IS_KERAS_3:
         keras.utils.set_random_seed(seed)
     else:
-        keras.backend.clear_session()  # op counters take part in TensorFlow 2.6's seeds
         tf.random.set_seed(seed)
 
 

@@ -1,6 +1,15 @@
 """Layers that both Keras versions lack; with `keras_compat` all a network knows of its backend."""
 
+import numpy as np
+
+from common.data.bicubic import TAPS, upscale_kernel
 from common.keras_compat import keras, register, tf
+
+# BT.601: YCbCr = RGB_TO_YCBCR @ RGB + YCBCR_OFFSET for RGB in [0, 255].
+RGB_TO_YCBCR = np.array([[65.481, 128.553, 24.966],
+                         [-37.797, -74.203, 112.0],
+                         [112.0, -93.786, -18.214]]) / 255
+YCBCR_OFFSET = [16.0, 128.0, 128.0]
 
 
 @register
@@ -60,6 +69,132 @@ class DepthToSpace(keras.layers.Layer):
 
     def get_config(self):
         return {**super().get_config(), "block_size": self.block_size}
+
+
+@register
+class BicubicUpscale(keras.layers.Layer):
+    """Bicubic enlargement inside a graph: (N, H, W, C) -> (N, H*scale, W*scale, C), float32.
+
+    A replicate pad, a fixed convolution with one phase per output pixel and a pixel shuffle, which
+    every export format knows. Equal to `common.data.bicubic.upscale` of floats.
+    """
+
+    def __init__(self, scale, **kwargs):
+        kwargs["dtype"] = "float32"
+        super().__init__(**kwargs)
+        self.scale = int(scale)
+
+    def build(self, input_shape):
+        super().build(input_shape)
+        taps = upscale_kernel(self.scale)
+        channels, phases = int(input_shape[-1]), self.scale**2
+        kernel = np.einsum("it,ju->tuij", taps, taps).reshape(TAPS, TAPS, 1, phases, 1)
+        kernel = kernel * np.eye(channels).reshape(channels, 1, channels)
+        self._kernel = kernel.reshape(TAPS, TAPS, channels, phases * channels).astype("float32")
+
+    def call(self, inputs):
+        x = inputs
+        for axis in (1, 2):
+            size = tf.shape(x)[axis]
+            first, last = tf.gather(x, [0], axis=axis), tf.gather(x, [size - 1], axis=axis)
+            x = tf.concat([first] * (TAPS // 2) + [x] + [last] * (TAPS // 2), axis)
+        phases = tf.nn.conv2d(x, tf.constant(self._kernel), 1, "VALID")
+        return tf.nn.depth_to_space(phases, self.scale)
+
+    def compute_output_shape(self, input_shape):
+        batch, height, width, channels = input_shape
+        s = self.scale
+        return (batch, height and height * s, width and width * s, channels)
+
+    def get_config(self):
+        return {**super().get_config(), "scale": self.scale}
+
+
+@register
+class RgbToYcbcr(keras.layers.Layer):
+    """RGB in [0, 255] to YCbCr of BT.601 in the studio range (Y 16..235, Cb and Cr 16..240)."""
+
+    def __init__(self, **kwargs):
+        kwargs["dtype"] = "float32"
+        super().__init__(**kwargs)
+
+    def call(self, inputs):
+        return _pointwise(inputs, RGB_TO_YCBCR) + tf.constant(YCBCR_OFFSET, tf.float32)
+
+
+@register
+class YcbcrToRgb(keras.layers.Layer):
+    """The inverse of `RgbToYcbcr`, not clipped."""
+
+    def __init__(self, **kwargs):
+        kwargs["dtype"] = "float32"
+        super().__init__(**kwargs)
+
+    def call(self, inputs):
+        return _pointwise(inputs - tf.constant(YCBCR_OFFSET, tf.float32),
+                          np.linalg.inv(RGB_TO_YCBCR))
+
+
+@register
+class Channels(keras.layers.Layer):
+    """Take channels start..stop-1 of (N, H, W, C)."""
+
+    def __init__(self, start, stop, **kwargs):
+        super().__init__(**kwargs)
+        self.start, self.stop = int(start), int(stop)
+
+    def call(self, inputs):
+        return inputs[..., self.start:self.stop]
+
+    def compute_output_shape(self, input_shape):
+        return (*input_shape[:-1], self.stop - self.start)
+
+    def get_config(self):
+        return {**super().get_config(), "start": self.start, "stop": self.stop}
+
+
+@register
+class ZeroState(keras.layers.Layer):
+    """Zeros of the height and width of the input, with another number of channels."""
+
+    def __init__(self, channels, **kwargs):
+        super().__init__(**kwargs)
+        self.channels = int(channels)
+
+    def call(self, inputs):
+        # As a product and not tf.zeros, so that no shape has to be computed at run time.
+        return tf.tile(inputs[..., :1] * 0, [1, 1, 1, self.channels])
+
+    def compute_output_shape(self, input_shape):
+        return (*input_shape[:-1], self.channels)
+
+    def get_config(self):
+        return {**super().get_config(), "channels": self.channels}
+
+
+@register
+class WeightedMean(keras.layers.Layer):
+    """The mean of a list of tensors with fixed weights, in float32."""
+
+    def __init__(self, weights, **kwargs):
+        kwargs["dtype"] = "float32"
+        super().__init__(**kwargs)
+        self.mean_weights = [float(weight) for weight in weights]
+
+    def call(self, inputs):
+        total = sum(self.mean_weights)
+        return tf.add_n([x * (w / total) for x, w in zip(inputs, self.mean_weights)])
+
+    def compute_output_shape(self, input_shape):
+        return input_shape[0]
+
+    def get_config(self):
+        return {**super().get_config(), "weights": self.mean_weights}
+
+
+def _pointwise(inputs, matrix):
+    """Multiply the channels of (N, H, W, C) by a matrix, as a 1x1 convolution."""
+    return tf.nn.conv2d(inputs, tf.constant(matrix.T[None, None], tf.float32), 1, "VALID")
 
 
 def _plain(value):

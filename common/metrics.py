@@ -15,8 +15,8 @@ def to_channel(image, channel):
 
     Args:
         image: [H, W] (grey) or [H, W, 3] (RGB), values in 0..255, uint8 or float.
-        channel: "y", the luma of BT.601 YCbCr in 16..235, not rounded; "rgb", the image as it is; or
-            "gray", the 8-bit grey of Pillow's mode L, rounded to whole levels.
+        channel: "y", the luma of BT.601 YCbCr in 16..235, not rounded; "rgb", the image as it is;
+            or "gray", the 8-bit grey of Pillow's mode L, rounded to whole levels.
 
     Returns:
         float64 [H, W, 3] for "rgb" of an RGB image, else [H, W]. A grey image keeps its value for
@@ -73,8 +73,8 @@ def _prepare(sr, hr, crop_border, channel, smallest):
         raise ValueError(f"images of different shapes: {sr.shape} and {hr.shape}")
     height, width = (side - 2 * crop_border for side in sr.shape[:2])
     if crop_border < 0 or min(height, width) < smallest:
-        raise ValueError(f"{sr.shape[1]}x{sr.shape[0]} pixels with a border of {crop_border} cropped "
-                         f"leave {width}x{height}, need {smallest}x{smallest}")
+        raise ValueError(f"{sr.shape[1]}x{sr.shape[0]} pixels with a border of {crop_border} "
+                         f"cropped leave {width}x{height}, need {smallest}x{smallest}")
     inside = (slice(crop_border, crop_border + height), slice(crop_border, crop_border + width))
     return sr[inside], hr[inside]
 

@@ -51,8 +51,8 @@ def parse(options_class, argv, prog, presets=None, exclusive=(), description=Non
             if named:
                 parser.set_defaults({key: None for key in group if key != named[0]})
     values = parser.read(argv).as_dict()
-    values = {field.name: _plain(values[field.name]) for field in dataclasses.fields(options_class)}
-    return options_class(**values)
+    names = [field.name for field in dataclasses.fields(options_class)]
+    return options_class(**{name: _plain(values[name]) for name in names})
 
 
 def to_yaml(options):
@@ -104,7 +104,8 @@ class OneLineParser(jsonargparse.ArgumentParser):
 
 
 def _parser(options_class, prog, presets, description, epilog):
-    parser = OneLineParser(prog=prog, usage=f"{prog} [options]", description=description, epilog=epilog)
+    parser = OneLineParser(prog=prog, usage=f"{prog} [options]", description=description,
+                           epilog=epilog)
     parser.add_argument("--config", "-c", action="config", help="YAML file of options")
     if presets is not None:
         parser.add_argument("--preset", type=str, default=None,

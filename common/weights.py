@@ -57,9 +57,8 @@ def read_metadata(path):
 def read_arrays(path):
     """The arrays of a zoo or Keras `.h5` as `{layer name: [arrays in order]}`."""
     with _open(path) as file:
-        group = file["model_weights"] if "model_weights" in file else file
         layers = {}
-        for name, layer in group.items():
+        for name, layer in file.get("model_weights", file).items():
             arrays = [np.asarray(layer[weight]) for weight in _weight_names(layer)]
             if arrays:
                 layers[name] = arrays

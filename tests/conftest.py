@@ -52,7 +52,7 @@ def other_python():
 
 @pytest.fixture
 def photo():
-    """A photograph: uint8 RGB (H, W, 3) of any size up to 300 x 451, cut from scikit-image's cat."""
+    """A photograph: uint8 RGB (H, W, 3) of any size up to 300 x 451, of scikit-image's cat."""
     from skimage import data
 
     def cut(height=300, width=451):

@@ -1,9 +1,9 @@
 """Bicubic scaling by whole factors, equal to MATLAB's `imresize` to the last pixel.
 
-The kernel is Keys' (1981) with a = -0.5, stretched by the scale when it shrinks (antialiasing). Rows
-come first, then columns, and integer images are rounded and clipped between the two, as MATLAB does
-it: the benchmark LR images were made so. All weights are whole numbers over a common denominator,
-which keeps the sums of integer images exact.
+The kernel is Keys' (1981) with a = -0.5, stretched by the scale when it shrinks (antialiasing).
+Rows come first, then columns, and integer images are rounded and clipped between the two, as MATLAB
+does it: the benchmark LR images were made so. All weights are whole numbers over a common
+denominator, which keeps the sums of integer images exact.
 """
 
 import numpy as np

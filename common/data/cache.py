@@ -1,6 +1,7 @@
 """LR images that a set does not bring: made once by bicubic reduction and kept as PNG."""
 
 import hashlib
+import os
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from pathlib import Path
@@ -10,15 +11,16 @@ from tqdm import tqdm
 from common.cli import UserError
 from common.data.bicubic import crop_to_multiple, downscale
 from common.files import make_folder
-from common.images import read_rgb, write_image
+from common.images import read_rgb, read_size, write_image
 
-THREADS = 2
+THREADS = min(16, os.cpu_count() or 1)
 
 
 def make_missing_lr(pairs, scale, cache_dir):
     """Give every pair an LR image; those that lack one get `<cache_dir>/lr_bicubic/X<scale>/*.png`.
 
-    A file is used again as long as its HR image stays the same (path, size, time of change).
+    A file is used again as long as it is whole and its HR image stays the same (path, size, time
+    of change).
 
     Args:
         pairs: list of `Pair`.
@@ -39,7 +41,7 @@ def make_missing_lr(pairs, scale, cache_dir):
         if pair.lr is not None:
             return pair
         path = folder / f"{pair.hr.stem}-{_key(pair.hr)}.png"
-        if not path.is_file():
+        if not _is_whole(path, pair.hr, scale):
             hr = crop_to_multiple(read_rgb(pair.hr), scale)
             if not hr.size:
                 raise UserError(f"the image {pair.hr} is too small for x{scale}")
@@ -49,6 +51,17 @@ def make_missing_lr(pairs, scale, cache_dir):
     with ThreadPoolExecutor(THREADS) as pool:
         return list(tqdm(pool.map(complete, pairs), total=len(pairs), desc=f"LR images x{scale}",
                          unit="image", leave=False, disable=None))
+
+
+def _is_whole(path, hr, scale):
+    """Whether a kept PNG is of the right size and has its end (a full disk may cut it short)."""
+    try:
+        with open(path, "rb") as file:
+            file.seek(-12, os.SEEK_END)
+            ended = file.read().startswith(b"\0\0\0\0IEND")
+        return ended and read_size(path) == tuple(side // scale for side in read_size(hr))
+    except (OSError, UserError):
+        return False
 
 
 def _key(path):

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Callable, Optional
 
 from common.cli import UserError
-from common.images import IMAGE_SUFFIXES, list_images, read_size
+from common.images import find_images, list_images, read_size
 
 DEMO_TRAIN = ("coffee.png", "hubble_deep_field.jpg", "ihc.png", "motorcycle_left.png",
               "motorcycle_right.png", "retina.jpg", "rocket.jpg")
@@ -39,14 +39,13 @@ class Splits:
 class DataSet:
     """A row of the table: how a set is called, described and opened.
 
-    `open(folder, scale)` returns (train, val); `images(folder, scale)`, where it differs from val,
-    the pairs that an evaluation is to use; `recognise(folder, scale)` whether a folder looks so.
+    `open(folder, scale)` returns the pairs (train, val), of which one may be empty where a set has
+    no such split; `recognise(folder, scale)` tells whether a folder looks so.
     """
 
     name: str
     summary: str
     open: Callable
-    images: Optional[Callable] = None
     recognise: Optional[Callable] = None
     needs_folder: bool = True
 
@@ -58,24 +57,34 @@ def open_dataset(name, data_dir, scale, val_dir=None):
         name: a name of `DATASETS`, or "auto": demo without a folder, else told from its layout.
         data_dir: the set's folder.
         scale: which LR images are meant.
-        val_dir: folder of HR images to validate with, in place of the set's own.
+        val_dir: folder to validate with (all its images, or what `open_images` takes of it), in
+            place of the set's own. Without either, the last tenth of the images, 1 to 10, is kept
+            out of training; a single image serves for both.
 
     Raises:
         UserError: unknown name, missing or empty folder, or images that do not pair up.
     """
     entry = _entry(name, data_dir, scale)
     train, val = entry.open(_folder(entry, data_dir), scale)
+    if not train:
+        raise UserError(f"no training images in {data_dir}, only some to validate with")
     if val_dir is not None:
-        val = _hr_only(list_images(val_dir))
+        val = open_images("auto", val_dir, scale)
+    elif not val:
+        train, val = _hold_out(train)
     _check_sizes([*train, *val], scale)
     return Splits(entry.name, train, val)
 
 
 def open_images(name, data_dir, scale):
-    """The images of a set that an evaluation uses, as a list of `Pair`; errors as `open_dataset`."""
+    """The images of a set that an evaluation uses, as a list of `Pair`.
+
+    These are its validation images; where it has no such split, all of them. Arguments and errors
+    are those of `open_dataset`.
+    """
     entry = _entry(name, data_dir, scale)
-    folder = _folder(entry, data_dir)
-    pairs = entry.images(folder, scale) if entry.images else entry.open(folder, scale)[1]
+    train, val = entry.open(_folder(entry, data_dir), scale)
+    pairs = val or train
     _check_sizes(pairs, scale)
     return pairs
 
@@ -93,9 +102,9 @@ def _entry(name, data_dir, scale):
         return next(entry for entry in DATASETS.values()
                     if entry.recognise and entry.recognise(folder, scale))
     if name not in DATASETS:
-        near = difflib.get_close_matches(name, DATASETS, 1, 0.5)
+        near = difflib.get_close_matches(name.lower(), [*DATASETS, "auto"], 1, 0.5)
         hint = f" (did you mean {near[0]!r}?)" if near else ""
-        raise UserError(f"no data set {name!r}{hint}; known are {describe()}")
+        raise UserError(f"no data set {name!r}{hint}; known are auto; {describe()}")
     return DATASETS[name]
 
 
@@ -109,8 +118,10 @@ def _folder(entry, data_dir):
 
 def _existing(data_dir):
     folder = Path(data_dir)
+    if not folder.exists():
+        raise UserError(f"no such folder: {folder}; give the data set's folder")
     if not folder.is_dir():
-        raise UserError(f"no folder {folder}; name the data set's folder with --data_dir")
+        raise UserError(f"{folder} is a file; give the folder that holds the images")
     return folder
 
 
@@ -131,7 +142,10 @@ def _hr_only(paths):
 # ---- demo ---------------------------------------------------------------------------------------
 
 def _open_demo(_, scale):
-    folder = Path(importlib.util.find_spec("skimage").origin).parent / "data"
+    package = importlib.util.find_spec("skimage")  # found without the seconds of an import
+    if package is None:
+        raise UserError("the demo photographs are in scikit-image: pip install scikit-image")
+    folder = Path(package.origin).parent / "data"
     pairs = [_hr_only([folder / name for name in names]) for names in (DEMO_TRAIN, DEMO_VAL)]
     for pair in pairs[0] + pairs[1]:
         if not pair.hr.is_file():
@@ -152,53 +166,49 @@ def _open_div2k(folder, scale):
             splits.append(pair_by_name(hr, list_images(lr)) if lr.is_dir() else _hr_only(hr))
         else:
             splits.append(_hr_only(_named(folder, word)))
-    if not splits[0]:
-        raise UserError(f"no training images in {folder}: neither DIV2K_train_HR nor images with "
-                        "`train` in their folder's or file's name")
+    if not any(splits):
+        raise UserError(f"no DIV2K images in {folder}: neither DIV2K_train_HR nor images with "
+                        "`train` and `valid` in their sub-folder's or file's name")
     return splits
 
 
 def _named(folder, word):
-    """The HR images below a folder whose sub-folder or file name has a word."""
-    found = []
-    for path in sorted(folder.rglob("*")):
-        names = path.relative_to(folder).parts
-        reduced = any(re.search(r"(^|_)LR(_|$)|^[xX]\d$|_[xX]\d$", part) for part in names[:-1])
-        if is_image(path) and not reduced and any(word in part.lower() for part in names):
-            found.append(path)
+    """The HR images of a folder that have a word in the name of their sub-folder or file."""
+    found = [path for path in find_images(folder) if word in path.name.lower()]
+    for inner in sorted(path for path in folder.iterdir() if path.is_dir()):
+        if word in inner.name.lower() and not _LOW_RESOLUTION.search(inner.name):
+            found += find_images(inner)
     return found
 
 
 def _is_div2k(folder, scale):
-    return (folder / "DIV2K_train_HR").is_dir() or (
-        bool(_named(folder, "train") and _named(folder, "valid")) and not _is_paired(folder, scale))
+    return any((folder / f"DIV2K_{word}_HR").is_dir() for word in ("train", "valid")) or bool(
+        _named(folder, "train") and _named(folder, "valid"))
 
 
 # ---- pairs of HR and LR folders -----------------------------------------------------------------
 
 def _open_paired(folder, scale):
     train = _paired_split(folder, scale, ("train",)) or _paired_split(folder, scale, ("",))
-    if not train:
+    val = _paired_split(folder, scale, VAL_WORDS)
+    if not train and not val:
         raise UserError(f"no pair of HR and LR folders in {folder}: expected train and "
                         f"train_X{scale}, or HR and LR")
-    val = _paired_split(folder, scale, VAL_WORDS)
-    return (train, val) if val else _hold_out(train)
-
-
-def _paired_images(folder, scale):
-    pairs = (_paired_split(folder, scale, VAL_WORDS) or _paired_split(folder, scale, ("",))
-             or _paired_split(folder, scale, ("train",)))
-    return pairs or _open_paired(folder, scale)[1]
+    return train, val
 
 
 def _paired_split(folder, scale, words):
     """The pairs of the first of some splits that has both folders; an empty word is no split."""
     folders = {path.name.lower(): path for path in folder.iterdir() if path.is_dir()}
     for word in words:
+        nested = _paired_split(folders[word], scale, ("",)) if word in folders else []
+        if nested:
+            return nested
         hr_names = (f"{word}_hr", f"hr_{word}", word) if word else ("hr", "gt")
         lr_names = [f"{base}{end}" for base in ((f"{word}_lr", f"lr_{word}", word) if word
                                                 else ("lr", "lq"))
-                    for end in (f"_x{scale}", f"x{scale}", f"_bicubic_x{scale}", "")]
+                    for end in (f"_x{scale}", f"x{scale}", f"_{scale}x", f"_bicubic_x{scale}",
+                                "_bicubic", "")]
         for hr in (folders[name] for name in hr_names if name in folders):
             for lr in (folders[name] for name in lr_names if name in folders):
                 inner = next((path for path in lr.iterdir()
@@ -209,7 +219,7 @@ def _paired_split(folder, scale, words):
 
 
 def _is_paired(folder, scale):
-    return any(_has_pair(folder, scale, words) for words in (("train",), ("",)))
+    return any(_has_pair(folder, scale, words) for words in (("train",), ("",), VAL_WORDS))
 
 
 def _has_pair(folder, scale, words):
@@ -220,25 +230,42 @@ def _has_pair(folder, scale, words):
 
 
 def pair_by_name(hr, lr):
-    """Pair images by their names without suffixes such as x2, _x2, _LR or _SRF_2_HR.
+    """Pair images by their names, less suffixes such as x2, _x2, _LR or _SRF_2_HR where needed.
 
     Raises:
-        UserError: an image without its partner, which is named.
+        UserError: an image without its partner, or two of one name; it is named.
     """
-    by_key = {_key(path): path for path in lr}
-    pairs = []
-    for path in hr:
-        partner = by_key.pop(_key(path), None)
-        if partner is None:
-            raise UserError(f"no LR image for {path} in {lr[0].parent}")
-        pairs.append(Pair(path.stem, path, partner))
-    if by_key:
-        raise UserError(f"no HR image for {next(iter(by_key.values()))} in {hr[0].parent}")
-    return pairs
+    attempts = [_keyed(hr, lr, *suffixes) for suffixes in _SUFFIXES]
+    for hr_key, lr_key, common in attempts:
+        if len(common) == len(hr) == len(lr):
+            partners = {key: path for path, key in lr_key.items()}
+            return [Pair(path.stem, path, partners[hr_key[path]]) for path in hr]
+    hr_key, lr_key, common = max(attempts, key=lambda attempt: len(attempt[2]))
+    raise UserError(next(_mismatches(hr_key, lr_key, common)))
 
 
-def _key(path):
-    return re.sub(r"([-_]?[xX]\d+|_SRF_\d+|[-_](LR|HR|lr|hr|LQ|GT|lq|gt))+$", "", path.stem)
+def _keyed(hr, lr, hr_suffix, lr_suffix):
+    hr_key = {path: hr_suffix.sub("", path.stem) for path in hr}
+    lr_key = {path: lr_suffix.sub("", path.stem) for path in lr}
+    return hr_key, lr_key, set(hr_key.values()) & set(lr_key.values())
+
+
+def _mismatches(hr_key, lr_key, common):
+    for keys, others, kind in ((hr_key, lr_key, "LR"), (lr_key, hr_key, "HR")):
+        seen = {}
+        for path, key in keys.items():
+            if key in seen:
+                yield f"{seen[key]} and {path} have the same name; keep one of them"
+            if key not in common:
+                yield f"no {kind} image for {path} in {next(iter(others)).parent}"
+            seen[key] = path
+
+
+# Tried in order, of HR and of LR names: what need not be taken off stays, as fox1 is not fox2.
+_NOTHING, _SCALE = re.compile(r"$"), re.compile(r"[-_]?[xX]\d+$|[-_]\d+[xX]$")
+_ROLE = re.compile(r"([-_]?[xX]\d+|[-_]\d+[xX]|_SRF_\d+|[-_](LR|HR|LQ|GT))+$", re.IGNORECASE)
+_SUFFIXES = (_NOTHING, _NOTHING), (_NOTHING, _SCALE), (_ROLE, _ROLE)
+_LOW_RESOLUTION = re.compile(r"(^|[-_])(lr|lq)([-_]|$)|[-_]?x\d$|[-_]\dx$", re.IGNORECASE)
 
 
 # ---- a folder of HR images ----------------------------------------------------------------------
@@ -246,15 +273,9 @@ def _key(path):
 def _open_folder(folder, scale):
     folders = {path.name.lower(): path for path in folder.iterdir() if path.is_dir()}
     val = next((folders[word] for word in VAL_WORDS if word in folders), None)
-    if "train" in folders and not any(is_image(path) for path in folder.iterdir()):
-        train = _hr_only(list_images(folders["train"]))
-        return (train, _hr_only(list_images(val))) if val else _hold_out(train)
-    train = _hr_only(list_images(folder))
-    return (train, _hr_only(list_images(val))) if val else _hold_out(train)
-
-
-def _folder_images(folder, scale):
-    return _hr_only(list_images(folder))
+    if "train" in folders and not find_images(folder):
+        folder = folders["train"]
+    return _hr_only(list_images(folder)), _hr_only(list_images(val)) if val else []
 
 
 def _hold_out(pairs):
@@ -267,13 +288,9 @@ DATASETS = {entry.name: entry for entry in (
     DataSet("demo", "the colour photographs inside scikit-image, no download", _open_demo,
             needs_folder=False),
     DataSet("paired", "HR and LR folders, e.g. train, train_X4, test, test_X4, or HR and LR",
-            _open_paired, _paired_images, _is_paired),
+            _open_paired, _is_paired),
     DataSet("div2k", "DIV2K as published, or one folder told apart by train and valid in names",
-            _open_div2k, None, _is_div2k),
+            _open_div2k, _is_div2k),
     DataSet("folder", "HR images alone; LR images are made by bicubic reduction", _open_folder,
-            _folder_images, lambda folder, scale: True),
+            lambda folder, scale: True),
 )}
-
-
-def is_image(path):
-    return path.suffix.lower() in IMAGE_SUFFIXES and path.is_file()

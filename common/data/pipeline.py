@@ -28,6 +28,7 @@ class PatchSampler:
     def __init__(self, store, scale, patch_size, batch_size, seed, augment=True):
         self.scale, self.patch_size, self.batch_size = scale, patch_size, batch_size
         self._lr, self._hr, self._seed, self._augment = store.lr, store.hr, seed, augment
+        self._order = (None, None)  # of the epoch drawn last
         smallest = min(range(len(store)), key=lambda i: min(store.lr[i].shape[:2]))
         height, width = store.lr[smallest].shape[:2]
         if min(height, width) < patch_size:
@@ -59,10 +60,12 @@ class PatchSampler:
     def _image(self, position):
         """Which image the patch at a position of the whole run comes from."""
         epoch, place = divmod(position, len(self._lr))
-        if getattr(self, "_epoch", None) != epoch:
-            order = _generator(self._seed, 0, epoch).random_raw(len(self._lr))
-            self._order, self._epoch = np.argsort(order, kind="stable"), epoch
-        return self._order[place]
+        known, order = self._order
+        if known != epoch:
+            draws = _generator(self._seed, 0, epoch).random_raw(len(self._lr))
+            order = np.argsort(draws, kind="stable")
+            self._order = (epoch, order)  # in one step: two threads may draw at once
+        return order[place]
 
 
 def patch_dataset(sampler, start_step, stop_step):

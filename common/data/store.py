@@ -2,6 +2,8 @@
 
 import hashlib
 import json
+import os
+import shutil
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
@@ -9,10 +11,10 @@ import numpy as np
 from tqdm import tqdm
 
 from common.cli import UserError
-from common.files import atomic_path, write_text
+from common.files import atomic_path, make_folder, write_text
 from common.images import read_rgb, read_size
 
-THREADS = 4
+THREADS = min(16, os.cpu_count() or 1)
 
 
 class ImageStore:
@@ -25,7 +27,8 @@ class ImageStore:
         scale: HR images are cut to scale times the size of their LR image.
 
     Raises:
-        UserError: a file cannot be read, or the sizes of a pair do not fit; it is named.
+        UserError: a file cannot be read, or the sizes of a pair do not fit (it is named), or the
+            disk of `cache_dir` has no room.
     """
 
     def __init__(self, pairs, cache_dir, budget_bytes=8_000_000_000, scale=2):
@@ -35,7 +38,7 @@ class ImageStore:
         self.bytes = sum(int(np.prod(shape)) for shape in shapes)
         self.in_memory = self.bytes <= budget_bytes
         if self.in_memory:
-            arrays = list(_decoded(pairs, sizes))
+            arrays = _decoded(pairs, sizes)
         else:
             arrays = _mapped(pairs, sizes, shapes, Path(cache_dir))
         self.lr, self.hr = arrays[0::2], arrays[1::2]
@@ -53,20 +56,21 @@ def _checked_sizes(pair, scale):
     return lr, (lr[0] * scale, lr[1] * scale)
 
 
-def _decoded(pairs, sizes):
-    """LR, HR, LR, HR, ... in order."""
-    def decode(job):
-        path, (height, width) = job
-        image = read_rgb(path)
-        if image.shape[0] < height or image.shape[1] < width:
-            raise UserError(f"the image {path} is smaller than its header says")
-        return np.ascontiguousarray(image[:height, :width])
+def _decoded(pairs, sizes, keep=lambda position, image: image):
+    """What `keep(position, image)` makes of LR, HR, LR, HR, ... as a list in this order.
 
-    jobs = [job for pair, (lr, hr) in zip(pairs, sizes) for job in ((pair.lr, lr), (pair.hr, hr))]
+    `keep` is called in the decoding threads: where it stores an image elsewhere and returns
+    nothing, a slow disk holds up the decoding, and few images are in memory at a time.
+    """
+    def decode(position):
+        path = pairs[position // 2].hr if position % 2 else pairs[position // 2].lr
+        height, width = sizes[position // 2][position % 2]
+        return keep(position, np.ascontiguousarray(read_rgb(path)[:height, :width]))
+
+    count = 2 * len(pairs)
     with ThreadPoolExecutor(THREADS) as pool:
-        images = pool.map(decode, jobs)
-        yield from tqdm(images, total=len(jobs), desc="decoding", unit="image", leave=False,
-                        disable=None)
+        return list(tqdm(pool.map(decode, range(count)), total=count, desc="decoding",
+                         unit="image", leave=False, disable=None))
 
 
 def _mapped(pairs, sizes, shapes, cache_dir):
@@ -77,9 +81,17 @@ def _mapped(pairs, sizes, shapes, cache_dir):
     # The index is written last: without it the file is not trusted.
     if not (path.with_suffix(".json").is_file() and path.is_file()
             and path.stat().st_size == offsets[-1]):
-        with atomic_path(path) as temporary, open(temporary, "wb") as file:
-            for image in _decoded(pairs, sizes):
-                file.write(image)
+        free = shutil.disk_usage(str(make_folder(cache_dir))).free
+        if free < offsets[-1]:
+            raise UserError(f"the decoded images need {offsets[-1] / 1e9:.1f} GB and {cache_dir} "
+                            f"has {free / 1e9:.1f} GB free; make room, or allow more memory")
+        with atomic_path(path) as temporary:
+            def put(position, image):
+                with open(temporary, "r+b") as file:
+                    file.seek(offsets[position])
+                    file.write(image)
+
+            _decoded(pairs, sizes, put)
         write_text(path.with_suffix(".json"), index)
     data = np.memmap(str(path), np.uint8, "r")
     return [data[start:start + int(np.prod(shape))].reshape(shape)

@@ -1,4 +1,4 @@
-"""Training state on disk: the last few checkpoints and the best, whole after a kill at any moment."""
+"""Training state on disk: the last few checkpoints and the best, whole after any kill."""
 
 import logging
 from pathlib import Path

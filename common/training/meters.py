@@ -5,7 +5,7 @@ import time
 
 
 class Window:
-    """Means of the logged values since they were last asked for; they stay on the device till then."""
+    """Means of the logged values since they were last asked for, summed up on the device."""
 
     def __init__(self):
         self.last = {}

@@ -1,15 +1,14 @@
 """The options that the training of every model has; a model's own dataclass extends it."""
 
 from dataclasses import dataclass
-from typing import Literal, Optional, Tuple
+from typing import Literal, Optional
 
 from jsonargparse.typing import NonNegativeFloat, NonNegativeInt, PositiveFloat, PositiveInt
 
 from common.options import option
 
-
 Schedule = Literal["constant", "exponential", "halve", "cosine"]
-Steps = Tuple[PositiveInt, ...]
+Steps = tuple[PositiveInt, ...]
 
 
 @dataclass

@@ -24,7 +24,7 @@ class _TqdmHandler(logging.Handler):
 
 @contextlib.contextmanager
 def log_to(path):
-    """Within `with`, the zoo's log lines go to the console and, unless None, to the end of a file."""
+    """Within `with`, the zoo's log lines go to the console and to the end of a file (or None)."""
     handlers = [_TqdmHandler()]
     if path is not None:
         handlers.append(logging.FileHandler(path, encoding="utf-8"))
@@ -55,7 +55,7 @@ class Metrics:
         self.path = Path(folder) / "metrics.jsonl"
         self.rows = [row for row in read_metrics(self.path) if row["step"] <= step]
         write_text(self.path, "".join(json.dumps(row) + "\n" for row in self.rows))
-        self._file = open(self.path, "a", encoding="utf-8", buffering=1)
+        self._file = self.path.open("a", encoding="utf-8", buffering=1)
         self._tensorboard = tf.summary.create_file_writer(str(Path(folder) / "logs"))
         self._summary = tf.summary
 

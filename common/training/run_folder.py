@@ -48,7 +48,7 @@ class RunFolder:
         Raises:
             UserError: naming what differs.
         """
-        before = yaml.safe_load(self.config.read_text(encoding="utf-8"))
+        before = self._before()
         now = yaml.safe_load(to_yaml(options))
         differ = {key for key in now if key in before and before[key] != now[key]} - FREE_TO_CHANGE
         if "load" in differ:
@@ -60,16 +60,18 @@ class RunFolder:
         if differ:
             changes = ", ".join(f"{key} was {before[key]} and is {now[key]}"
                                 for key in now if key in differ)
-            raise UserError(f"{self.path} holds a run with other options: {changes}; choose another "
-                            "--output_dir, or --resume no to start over")
+            raise UserError(f"{self.path} holds a run with other options: {changes}; choose "
+                            "another --output_dir, or --resume no to start over")
         if self._data.is_file() and self._data.read_text().strip() != fingerprint:
             raise UserError(f"{self.path} holds a run on other training images; choose another "
                             "--output_dir, or --resume no to start over")
 
     def started_from(self, resume):
         """Whether the run here was itself started with this `--resume PATH`."""
-        before = yaml.safe_load(self.config.read_text(encoding="utf-8"))
-        return before.get("resume") == resume
+        return self._before().get("resume") == resume
+
+    def _before(self):
+        return yaml.safe_load(self.config.read_text(encoding="utf-8"))
 
     def begin(self, options, fingerprint):
         """Write down what this run is; it has no checkpoint yet."""

@@ -46,7 +46,8 @@ class Validation:
         scores, pictures = [], []
         images = zip(self.names, self.store.lr, self.store.hr)
         for i, (name, lr, hr) in enumerate(tqdm(images, total=len(self.names), desc="validation",
-                                                unit="image", leave=False)):
+                                                unit="image", leave=False,
+                                                disable=None)):
             sr = self._upscale(np.asarray(lr))
             scores.append(self._scores(sr, hr))
             if i < samples:

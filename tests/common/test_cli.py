@@ -6,7 +6,6 @@ import pytest
 
 from common.cli import UserError, run_command
 
-
 ROOT = Path(__file__).resolve().parents[2]
 
 
@@ -25,7 +24,7 @@ def test_a_users_mistake_is_one_line_and_status_2(capsys):
 
 
 def test_a_file_that_cannot_be_opened_is_named(capsys, tmp_path):
-    assert status_of(lambda argv: open(tmp_path / "missing")) == 2
+    assert status_of(lambda argv: (tmp_path / "missing").read_text()) == 2
     assert "missing: No such file" in capsys.readouterr().err
 
 

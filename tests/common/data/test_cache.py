@@ -1,0 +1,96 @@
+import os
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from common.cli import UserError
+from common.data import cache
+from common.data.cache import make_missing_lr
+from common.data.datasets import Pair, open_images
+
+
+@pytest.fixture
+def pair(tmp_path):
+    image = np.random.default_rng(0).integers(0, 256, (31, 42, 3)).astype(np.uint8)
+    Image.fromarray(image).save(tmp_path / "a.png")
+    return Pair("a", tmp_path / "a.png")
+
+
+def no_work(*arguments):
+    raise AssertionError("the kept file was not used")
+
+
+def test_it_makes_the_lr_images_that_matlab_makes(shared, tmp_path):
+    published = open_images("paired", shared / "data" / "Set5", 3)
+    missing = [Pair(pair.name, pair.hr) for pair in published]
+    made = make_missing_lr(missing, 3, tmp_path)
+    assert [(pair.name, pair.hr) for pair in made] == [(p.name, p.hr) for p in published]
+    for pair, truth in zip(made, published):
+        assert pair.lr.parent == tmp_path / "lr_bicubic" / "X3"
+        assert pair.lr.name.startswith(pair.name + "-") and pair.lr.suffix == ".png"
+        np.testing.assert_array_equal(np.array(Image.open(pair.lr)), np.array(Image.open(truth.lr)))
+    assert make_missing_lr(published, 3, tmp_path / "other") == published
+    assert not (tmp_path / "other").exists()
+
+
+def test_only_what_is_missing_is_made(pair, tmp_path):
+    own = Pair("own", pair.hr, tmp_path / "own.png")
+    made = make_missing_lr([own, pair], 2, tmp_path / "cache")
+    assert made[0] is own
+    assert [path.name for path in (tmp_path / "cache/lr_bicubic/X2").iterdir()] == [made[1].lr.name]
+
+
+def test_a_kept_file_is_used_again_until_its_hr_changes(pair, tmp_path, monkeypatch):
+    folder = tmp_path / "cache"
+    first = make_missing_lr([pair], 2, folder)
+    with monkeypatch.context() as patch:
+        patch.setattr(cache, "downscale", no_work)
+        assert make_missing_lr([pair], 2, folder) == first
+    changed = np.zeros((31, 42, 3), np.uint8)
+    Image.fromarray(changed).save(pair.hr)
+    os.utime(str(pair.hr), ns=(1, 1))
+    second = make_missing_lr([pair], 2, folder)
+    assert second[0].lr != first[0].lr
+    assert not np.array(Image.open(second[0].lr)).any()
+    assert make_missing_lr([pair], 4, folder)[0].lr.parent.name == "X4"
+
+
+def test_files_of_one_name_in_two_folders_are_told_apart(pair, tmp_path):
+    other = tmp_path / "other" / "a.png"
+    other.parent.mkdir()
+    Image.fromarray(np.full((31, 42, 3), 9, np.uint8)).save(other)
+    first, second = make_missing_lr([pair, Pair("a", other)], 2, tmp_path / "cache")
+    assert first.lr != second.lr
+    assert (np.array(Image.open(second.lr)) == 9).all()
+
+
+def test_a_killed_or_damaged_file_is_not_trusted(pair, tmp_path, monkeypatch):
+    folder = tmp_path / "cache"
+
+    def killed(path, array):
+        path.with_name(f".{path.stem}.part.png").write_bytes(b"\x89PNG half")
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch:
+        patch.setattr(cache, "write_image", killed)
+        with pytest.raises(KeyboardInterrupt):
+            make_missing_lr([pair], 2, folder)
+    made = make_missing_lr([pair], 2, folder)[0]
+    truth = made.lr.read_bytes()
+    for damage in (truth[:len(truth) // 2], b"", b"text", truth[:-12] + bytes(12)):
+        made.lr.write_bytes(damage)
+        assert make_missing_lr([pair], 2, folder)[0].lr.read_bytes() == truth
+    Image.new("RGB", (5, 5)).save(made.lr)
+    assert make_missing_lr([pair], 2, folder)[0].lr.read_bytes() == truth
+
+
+def test_mistakes_are_named(pair, tmp_path):
+    with pytest.raises(UserError, match="a.png is too small for x64"):
+        make_missing_lr([pair], 64, tmp_path / "cache")
+    pair.hr.write_bytes(pair.hr.read_bytes()[:1000])
+    with pytest.raises(UserError, match="a.png cannot be read"):
+        make_missing_lr([pair], 2, tmp_path / "cache")
+    (tmp_path / "file").write_text("")
+    with pytest.raises(UserError, match="cannot make the folder"):
+        make_missing_lr([pair], 2, tmp_path / "file")

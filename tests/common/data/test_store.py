@@ -1,0 +1,101 @@
+import numpy as np
+import pytest
+from PIL import Image
+
+from common.cli import UserError
+from common.data import store as module
+from common.data.datasets import Pair, open_images
+from common.data.store import ImageStore
+
+
+@pytest.fixture
+def pairs(shared):
+    return open_images("paired", shared / "data" / "Set5", 3)
+
+
+def no_work(*arguments):
+    raise AssertionError("the decoded file was not used")
+
+
+def test_it_holds_the_pixels_of_the_files(pairs, tmp_path):
+    store = ImageStore(pairs, tmp_path / "cache", scale=3)
+    assert store.in_memory and len(store) == 5 and not (tmp_path / "cache").exists()
+    for pair, lr, hr in zip(pairs, store.lr, store.hr):
+        np.testing.assert_array_equal(lr, np.array(Image.open(pair.lr)))
+        height, width = lr.shape[0] * 3, lr.shape[1] * 3
+        np.testing.assert_array_equal(hr, np.array(Image.open(pair.hr))[:height, :width])
+        assert lr.dtype == hr.dtype == np.uint8
+    assert store.bytes == sum(array.nbytes for array in store.lr + store.hr)
+
+
+def test_the_mapped_file_equals_memory(pairs, tmp_path, monkeypatch):
+    memory = ImageStore(pairs, tmp_path, scale=3)
+    budget = memory.bytes - 1
+    mapped = ImageStore(pairs, tmp_path / "cache", budget, scale=3)
+    assert not mapped.in_memory
+    with monkeypatch.context() as patch:
+        patch.setattr(module, "read_rgb", no_work)
+        again = ImageStore(pairs, tmp_path / "cache", budget, scale=3)
+    for store in (mapped, again):
+        for expected, array in zip(memory.lr + memory.hr, store.lr + store.hr):
+            assert isinstance(array, np.memmap)
+            np.testing.assert_array_equal(array, expected)
+        with pytest.raises(ValueError):
+            store.hr[0][0, 0, 0] = 1
+    names = sorted(path.suffix for path in (tmp_path / "cache").iterdir())
+    assert names == [".json", ".u8"]
+    assert ImageStore(pairs, tmp_path / "cache", memory.bytes, scale=3).in_memory
+
+
+def test_a_killed_or_damaged_file_is_not_trusted(pairs, tmp_path, monkeypatch):
+    pairs = pairs[1:3]
+    expected = ImageStore(pairs, tmp_path, scale=3)
+    calls = []
+
+    def killed(path):
+        calls.append(path)
+        if len(calls) > 2:
+            raise KeyboardInterrupt
+        return np.array(Image.open(path))
+
+    with monkeypatch.context() as patch:
+        patch.setattr(module, "read_rgb", killed)
+        with pytest.raises(KeyboardInterrupt):
+            ImageStore(pairs, tmp_path, 0, scale=3)
+    assert not list(tmp_path.iterdir())
+
+    def check():
+        store = ImageStore(pairs, tmp_path, 0, scale=3)
+        for left, right in zip(expected.lr + expected.hr, store.lr + store.hr):
+            np.testing.assert_array_equal(left, right)
+        return next(tmp_path.glob("*.u8"))
+
+    path = check()
+    path.write_bytes(path.read_bytes()[:-1000])
+    check()
+    path.write_bytes(bytes(path.stat().st_size))
+    path.with_suffix(".json").unlink()  # as when a run ends between the two
+    check()
+
+
+def test_changed_files_are_decoded_again(tmp_path):
+    paths = [tmp_path / name for name in ("hr.png", "lr.png")]
+    for value in (10, 200):
+        for path, size in zip(paths, (16, 8)):
+            Image.new("RGB", (size, size), (value,) * 3).save(path)
+        store = ImageStore([Pair("a", *paths)], tmp_path / "cache", 0, scale=2)
+        assert (store.hr[0] == value).all() and (store.lr[0] == value).all()
+
+
+def test_mistakes_are_named(pairs, tmp_path, monkeypatch):
+    with pytest.raises(UserError, match="img_001x3.png .170x170. is not .*img_001.png"):
+        ImageStore(pairs, tmp_path, scale=2)
+    cut = tmp_path / "cut.png"
+    cut.write_bytes(pairs[0].hr.read_bytes()[:100_000])
+    for budget in (10**9, 0):
+        with pytest.raises(UserError, match="cut.png cannot be read"):
+            ImageStore([pairs[1], Pair("cut", cut, pairs[0].lr)], tmp_path, budget, scale=3)
+    monkeypatch.setattr(module.shutil, "disk_usage",
+                        lambda path: type("Usage", (), {"free": 1000}))
+    with pytest.raises(UserError, match="need 0.0 GB and .* has 0.0 GB free"):
+        ImageStore(pairs, tmp_path, 0, scale=3)

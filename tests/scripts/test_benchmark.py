@@ -1,0 +1,128 @@
+"""scripts/benchmark.py: its arithmetic, its turns, and one tiny run through every engine here."""
+
+import argparse
+import importlib.util
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+
+from common.cli import UserError
+from scripts import benchmark, benchmark_engines
+
+TINY = {"num_blocks": 1, "num_filters": 4, "res_scale": 1.0}
+
+
+@pytest.fixture
+def tiny(monkeypatch):
+    """Small networks and no pauses; the precision policy of the session is put back."""
+    from common.keras_compat import policy_name, set_policy
+
+    before = policy_name()
+    monkeypatch.setattr(benchmark, "BASELINE", TINY)
+    monkeypatch.setattr(benchmark, "BATCH", 2)
+    monkeypatch.setattr(benchmark, "PATCH", 8)
+    monkeypatch.setattr(benchmark, "SETTLE_SECONDS", 0)
+    yield argparse.Namespace(runs=2, threads=2, data_dir=None)
+    set_policy(before)
+
+
+def test_engines_take_turns(monkeypatch):
+    monkeypatch.setattr(benchmark, "SETTLE_SECONDS", 0)
+    calls = []
+    seconds = benchmark.take_turns({"a": lambda: calls.append("a"), "b": lambda: calls.append("b")},
+                                   runs=3)
+    assert calls == list("aabb" + "ab" * 3)  # two each to warm up
+    assert {name: len(values) for name, values in seconds.items()} == {"a": 3, "b": 3}
+
+
+def test_rows_hold_medians_and_ratios():
+    rows = benchmark.timed_rows("n", "float32", {"sr-zoo": [9.0, 1.0, 2.0], "torch": [4.0] * 3},
+                                {"openvino": "openvino not installed"})
+    assert rows[0] == {"name": "n", "engine": "sr-zoo", "precision": "float32", "seconds": 2.0,
+                       "min_seconds": 1.0, "max_seconds": 9.0, "runs": 3, "ratio_to_torch": 0.5}
+    assert rows[1]["ratio_to_torch"] == 1.0
+    assert (rows[2]["seconds"], rows[2]["note"]) == (None, "openvino not installed")
+    assert benchmark.as_line(rows[2]).endswith("openvino not installed")
+    assert "0.500 of torch" in benchmark.as_line(rows[0])
+
+
+@pytest.mark.parametrize("measure", [benchmark.inference, benchmark.train_step])
+def test_a_peer_that_is_not_installed_is_named(tiny, monkeypatch, measure):
+    find_spec = importlib.util.find_spec
+    peers = ("torch", "onnx", "onnxruntime", "openvino")
+    monkeypatch.setattr(importlib.util, "find_spec",
+                        lambda name, *rest: None if name in peers else find_spec(name, *rest))
+    rows = measure("inference_16", tiny)
+    notes = {(row["engine"], row["precision"]): row.get("note", "") for row in rows}
+    assert "torch not installed" in notes["torch", "float32"]
+    assert notes["sr-zoo", "float32"] == ""
+
+
+@pytest.mark.parametrize("measure", [benchmark.inference, benchmark.train_step])
+def test_every_engine_here_agrees_and_has_a_row(tiny, capsys, measure):
+    from common.keras_compat import IS_KERAS_3
+
+    rows = measure("inference_16", tiny)
+    timed = {(row["engine"], row["precision"]) for row in rows if row["seconds"]}
+    assert ("sr-zoo", "float32") in timed
+    assert (("sr-zoo", "bfloat16") in timed) == IS_KERAS_3
+    if importlib.util.find_spec("torch"):
+        assert {("torch", "float32"), ("torch", "bfloat16")} <= timed
+    assert capsys.readouterr().out.count("check: ") == len(timed)
+
+
+def test_an_engine_that_disagrees_is_refused(capsys):
+    truth = np.zeros((4, 4, 3), np.float32)
+    with pytest.raises(UserError, match="nothing was timed"):
+        benchmark._check_images("x", truth + 0.1, truth, "float32")
+    with pytest.raises(UserError, match="nothing was timed"):
+        benchmark._check_images("x", truth + 5, truth, "bfloat16")
+    with pytest.raises(UserError, match="do not learn alike"):
+        benchmark._check_losses("x", {"a": lambda: 1.0, "b": lambda: 1.01}, 1e-3)
+
+
+def test_onnx_runtime_is_not_asked_for_bfloat16(monkeypatch):
+    monkeypatch.setattr(benchmark_engines, "require", lambda *modules: None)
+    with pytest.raises(benchmark_engines.Unavailable, match="bfloat16"):
+        benchmark_engines.onnxruntime_inference(None, np.zeros((4, 4, 3)), "bfloat16", 1)
+
+
+def test_the_loop_and_the_bare_step_are_timed_side_by_side(monkeypatch):
+    class Step:
+        model = tracked = set_learning_rate = None
+        calls = 0
+
+        def __call__(self, batch):
+            Step.calls += 1
+            clock[0] += 2.0
+
+    clock = [100.0]
+    monkeypatch.setattr(benchmark.time, "perf_counter", lambda: clock[0])
+    step = benchmark.WithBareSteps(Step(), 2, argparse.Namespace(patch_size=4, batch_size=1))
+    for _ in range(5):
+        clock[0] += 0.5  # what the loop does besides
+        step("batch")
+    assert Step.calls == 2 + 5 + 4
+    # the clock of the loop: 4 turns of 2.5 s and 4 bare steps of 2 s
+    shares = step.share_out({"seconds_per_step": 18 / 4, "data_wait": 1 / 18}, 4)
+    assert shares == {"seconds": 2.5, "bare_seconds": 2.0, "overhead_percent": 25.0,
+                      "data_wait_percent": pytest.approx(10.0)}
+
+
+@pytest.mark.parametrize("flags, error", [
+    (["--only", "speed"], "no such measurement; choose of inference_128"),
+    (["--runs", "0"], "--runs 0: give 1 or more"),
+    (["--rnus", "3"], "did you mean --runs"),
+])
+def test_wrong_flags_are_named(flags, error):
+    with pytest.raises(UserError, match=error):
+        benchmark.main(flags)
+
+
+def test_help_needs_no_tensorflow():
+    code = ("import sys; from scripts import benchmark\n"
+            "try: benchmark.main(['--help'])\n"
+            "except SystemExit: assert 'tensorflow' not in sys.modules and 'torch' not in sys.modules")
+    subprocess.run([sys.executable, "-c", code], check=True, stdout=subprocess.DEVNULL)

@@ -1,0 +1,148 @@
+"""`python -m scripts.upscale` as a process: kinds of files, names, mistakes, memory."""
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+import models
+from common import weights
+from common.cli import UserError
+from common.images import read_image, write_image
+from common.keras_compat import set_seed
+from scripts.upscale import main, plan
+
+ROOT = Path(__file__).resolve().parents[2]
+COMMAND = [sys.executable, "-m", "scripts.upscale"]
+
+
+@pytest.fixture(scope="module")
+def edsr_x2(tmp_path_factory):
+    """Weight file of the demo's EDSR x2 (4 blocks of 32 filters)."""
+    path = tmp_path_factory.mktemp("weights") / "demo.h5"
+    set_seed(2)
+    weights.save(models.create("edsr", 2, num_blocks=4, num_filters=32, res_scale=1), path)
+    return path
+
+
+def environment():
+    return {**os.environ, "PYTHONPATH": str(ROOT)}
+
+
+def run(folder, *arguments):
+    """Run the command from another folder; gives status, stdout and stderr."""
+    done = subprocess.run([*COMMAND, *map(str, arguments)], cwd=str(folder), env=environment(),
+                          capture_output=True, text=True)
+    return done.returncode, done.stdout, done.stderr
+
+
+def noise(*shape, dtype=np.uint8):
+    return np.random.RandomState(4).randint(0, np.iinfo(dtype).max + 1, shape).astype(dtype)
+
+
+def test_a_folder_of_all_kinds_with_a_broken_file(edsr_x2, tmp_path):
+    folder = tmp_path / "in"
+    images = {"grey.png": noise(10, 13), "rgb.png": noise(11, 9, 3), "rgba.png": noise(8, 8, 4),
+              "la.png": noise(7, 9, 2), "grey16.png": noise(9, 8, dtype=np.uint16),
+              "photo.jpg": noise(16, 16, 3), "colour16.png": noise(6, 7, 3, dtype=np.uint16)}
+    for name, image in images.items():
+        write_image(folder / name, image)
+    (folder / "broken.png").write_bytes((folder / "rgb.png").read_bytes()[:100])
+    (folder / "notes.txt").write_text("not an image")
+    status, out, err = run(tmp_path, "--weights", edsr_x2, "in", "-o", "out")
+    assert status == 2
+    assert err.startswith("error: ") and "broken.png" in err and err.count("\n") == 1
+    results = sorted(path.name for path in (tmp_path / "out").iterdir())
+    assert results == sorted(f"{Path(name).stem}_x2{Path(name).suffix}" for name in images)
+    for name, image in images.items():
+        sr, _ = read_image(tmp_path / "out" / f"{Path(name).stem}_x2{Path(name).suffix}")
+        assert sr.dtype == image.dtype
+        assert sr.shape == (2 * image.shape[0], 2 * image.shape[1], *image.shape[2:])
+    assert len(out.splitlines()) == len(images) and "13x10 -> " in out and "26x20" in out
+
+
+def test_one_file_keeps_its_profile_and_is_the_networks_result(edsr_x2, tmp_path):
+    from common.inference import Upscaler
+
+    image = noise(60, 70, 3)
+    exif = Image.Exif()
+    exif[0x010E] = "a description"
+    Image.fromarray(image).save(tmp_path / "a.png", icc_profile=b"profile" * 20, exif=exif)
+    status, out, err = run(tmp_path, "--weights", edsr_x2, "--model", "edsr", "--scale", 2, "a.png",
+                           "-o", "deep/er/b.png", "--tile", 20)
+    assert (status, err) == (0, "") and len(out.splitlines()) == 1
+    with Image.open(tmp_path / "deep/er/b.png") as result:
+        assert result.info["icc_profile"] == b"profile" * 20
+        assert result.getexif()[0x010E] == "a description"
+        sr = np.asarray(result)
+    expected = Upscaler(models.load(edsr_x2))(image)
+    assert np.abs(sr.astype(int) - expected).max() <= 1
+
+
+@pytest.mark.parametrize("arguments, words", [
+    (["--weights", "W", "--scale", "3", "a.png", "-o", "out"], "holds edsr x2, not x3"),
+    (["--weights", "W", "--model", "vdsr", "a.png", "-o", "out"], "not vdsr"),
+    (["--weights", "a.png", "a.png", "-o", "out"], "a.png is not an HDF5 weight file"),
+    (["--weights", "W", "a.png", "-o", "a.png"], "is an input"),
+    (["--weights", "W", "nowhere.png", "-o", "out"], "no such file: nowhere.png"),
+    (["--weights", "W", "a.png", "-o", "out", "--tile", "-3"], "0 or more"),
+    (["--model", "edsr", "--scale", "8", "a.png", "-o", "out"], "no weights for edsr x8"),
+    (["a.png", "-o", "out", "--tiel", "3"], r"did you mean --tile\?")])
+def test_mistakes_are_told_and_write_nothing(edsr_x2, tmp_path, monkeypatch, arguments, words):
+    monkeypatch.chdir(tmp_path)
+    write_image("a.png", noise(8, 8, 3))
+    before = Path("a.png").read_bytes()
+    with pytest.raises(UserError, match=words):
+        main([str(edsr_x2) if word == "W" else word for word in arguments])
+    written = [path for path in tmp_path.rglob("*") if path.is_file()]
+    assert written == [tmp_path / "a.png"] and written[0].read_bytes() == before
+
+
+def test_a_mistake_is_one_line_and_status_2(edsr_x2, tmp_path):
+    write_image(tmp_path / "a.png", noise(8, 8, 3))
+    status, out, err = run(tmp_path, "--weights", edsr_x2, "a.png", "-o", "a.png")
+    assert (status, out) == (2, "")
+    assert err == "error: a.png is an input; name another place with -o\n"
+
+
+def test_names_of_results():
+    a, b = Path("in/a.png"), Path("in/b.jpg")
+    assert plan([a], ["in/a.png"], "result.webp", 3) == [(a, Path("result.webp"))]
+    assert plan([a], ["in/a.png"], "out", 3) == [(a, Path("out/a_x3.png"))]
+    assert plan([a, b], ["in/a.png", "in/b.jpg"], "out", 4) == [
+        (a, Path("out/a_x4.png")), (b, Path("out/b_x4.jpg"))]
+
+
+@pytest.mark.parametrize("inputs, output, words", [
+    (["a/1.png", "b/1.png"], "out", "would both become"),
+    (["a/1.png", "b/2.png"], "out.png", "into one file"),
+    (["a/1.png"], "a/1.png", "is an input"),
+    (["a/1.png"], "a/../a/1.png", "is an input"),
+    (["a/1.png", "a/1_x2.png"], "a", "is an input")])
+def test_names_that_cannot_be(inputs, output, words):
+    with pytest.raises(UserError, match=words):
+        plan([Path(name) for name in inputs], inputs, output, 2)
+
+
+def test_a_folder_is_not_its_own_output(tmp_path):
+    write_image(tmp_path / "a.png", noise(8, 8, 3))
+    with pytest.raises(UserError, match="is an input"):
+        plan([tmp_path / "a.png"], [str(tmp_path)], str(tmp_path), 2)
+
+
+@pytest.mark.skipif(not sys.platform.startswith("linux"), reason="needs wait4 with KiB")
+def test_a_large_photograph_stays_within_memory(edsr_x2, tmp_path):
+    y, x, c = np.mgrid[0:1500, 0:2000, 0:3]
+    write_image(tmp_path / "large.jpg", np.uint8(127 + 100 * np.sin(x / 40 + c) * np.cos(y / 60)))
+    process = subprocess.Popen([*COMMAND, "--weights", str(edsr_x2), "--chip", "cpu", "large.jpg",
+                                "-o", "sr.jpg"], cwd=str(tmp_path), env=environment())
+    _, status, usage = os.wait4(process.pid, 0)
+    process.returncode = os.WEXITSTATUS(status)
+    assert process.returncode == 0
+    assert usage.ru_maxrss < 2.5e9 / 1024
+    with Image.open(tmp_path / "sr.jpg") as result:
+        assert result.size == (4000, 3000)
