@@ -178,10 +178,9 @@ def model_scale(model):
         UserError: the model has outputs of several scales.
     """
     metadata = getattr(model, "zoo_metadata", None)
-    scale = json.loads(metadata)["scale"] if metadata else footprint(model).scale
-    if not isinstance(scale, int):
-        raise UserError("a model of several scales: load one of them with models.load(path, scale)")
-    return scale
+    scale = json.loads(metadata)["scale"] if metadata else None
+    # A list of scales: this may be the view of one of them.
+    return scale if isinstance(scale, int) else footprint(model).scale
 
 
 def footprint(model):

@@ -132,6 +132,11 @@ def apply_reduced_gradients(optimizer, gradients, variables):
     optimizer.apply_gradients(zip(gradients, variables))
 
 
+def learning_rate(optimizer):
+    """The rate of the step under way, as a tensor."""
+    return tf.convert_to_tensor(getattr(optimizer, "inner_optimizer", optimizer).learning_rate)
+
+
 def set_learning_rate(optimizer, value):
     """Set the rate of the next step."""
     getattr(optimizer, "inner_optimizer", optimizer).learning_rate = value

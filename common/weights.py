@@ -65,7 +65,7 @@ def read_arrays(path):
         return layers
 
 
-def load_into(model, path, partial=False):
+def load_into(model, path, partial=False, unused=False):
     """Copy the arrays of a zoo `.h5` into a model by layer name and index.
 
     Args:
@@ -73,6 +73,7 @@ def load_into(model, path, partial=False):
         path: the file.
         partial: take every layer whose arrays all fit and leave the others as they are, as when a
             x4 model starts from x2; otherwise every layer must fit.
+        unused: the file may hold layers that the model lacks, as that of a joint model does.
 
     Returns:
         a `Report` of the names of layers loaded and left out.
@@ -93,7 +94,7 @@ def load_into(model, path, partial=False):
             fitting.append((layer.name, variables, arrays))
         else:
             left_out.append(layer.name)
-    if not partial:
+    if not (partial or unused):
         left_out += sorted(stored)
     if not fitting or (left_out and not partial):
         raise UserError(f"the weights in {path} do not fit this network: "

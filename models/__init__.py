@@ -14,10 +14,14 @@ import json
 from pathlib import Path
 
 from common.cli import UserError
+from common.scales import scale_name, scale_tuple
 
 # name -> the module with SCALES and build(scale, **options)
 _NETWORKS = {
+    "bsrn": "models.bsrn.network",
     "edsr": "models.edsr.network",
+    "srcnn": "models.srcnn.network",
+    "vdsr": "models.vdsr.network",
 }
 
 
@@ -31,19 +35,27 @@ def create(name, scale, **options):
 
     Args:
         name: one of `available()`.
-        scale: how many times the output is as large as the input.
+        scale: how many times the output is as large as the input; for a network that can have
+            several, a tuple of them.
         options: the network's own, e.g. num_blocks; `help(models.network(name).build)` lists them.
 
     Returns:
-        a Keras model, float32 RGB (N, H, W, 3) in [0, 255] to (N, H*scale, W*scale, 3), unclipped.
+        a Keras model, float32 RGB (N, H, W, 3) in [0, 255] to (N, H*scale, W*scale, 3), unclipped;
+        for several scales to a dict of these, keyed "x2", "x3", ...
 
     Raises:
         UserError: an unknown name, scale or option.
     """
     net = network(name)
-    if scale not in net.SCALES:
-        known = ", ".join(str(s) for s in net.SCALES)
-        raise UserError(f"{name} has no scale {scale}; choose one of {known}")
+    joint = isinstance(scale, (tuple, list))
+    known = ", ".join(str(s) for s in net.SCALES)
+    if joint and not getattr(net, "JOINT", False):
+        raise UserError(f"{name} has one scale at a time; choose one of {known}")
+    for s in scale_tuple(scale):
+        if s not in net.SCALES:
+            raise UserError(f"{name} has no scale {s}; choose {'some' if joint else 'one'} of "
+                            f"{known}")
+    scale = tuple(scale) if joint else scale
     signature = inspect.signature(net.build).parameters
     known = [option for option in signature if option != "scale"]
     for option in options:
@@ -57,12 +69,14 @@ def create(name, scale, **options):
     return model
 
 
-def load(path, scale=None):
+def load(path, scale=None, **options):
     """Rebuild the model that a zoo `.h5` describes and read its weights, whichever stack wrote it.
 
     Args:
         path: the file.
-        scale: if given, what the file must hold.
+        scale: if given, what the file must hold; of a joint model's file, the one to build.
+        options: changes to the network's options that leave its layers as they are, such as a
+            smaller num_recursions of BSRN.
 
     Raises:
         UserError: no such file, not one of the zoo's, damaged, or of another scale.
@@ -70,10 +84,13 @@ def load(path, scale=None):
     from common import weights
 
     metadata = weights.read_metadata(path)
-    if scale is not None and scale != metadata["scale"]:
-        raise UserError(f"{path} holds {metadata['model']} x{metadata['scale']}, not x{scale}")
-    model = create(metadata["model"], metadata["scale"], **metadata["options"])
-    weights.load_into(model, path)
+    held = metadata["scale"]
+    if scale is None or scale == held:
+        scale = held
+    elif scale not in scale_tuple(held):
+        raise UserError(f"{path} holds {metadata['model']} {scale_name(held)}, not x{scale}")
+    model = create(metadata["model"], scale, **{**metadata["options"], **options})
+    weights.load_into(model, path, unused=scale != held)
     return model
 
 

@@ -327,8 +327,6 @@ class WithBareSteps:
     def __init__(self, step, block, options):
         from common.keras_compat import tf
 
-        self.model, self.tracked = step.model, step.tracked
-        self.set_learning_rate = step.set_learning_rate
         self._step, self._block = step, block
         side = options.patch_size
         draw = np.random.default_rng(0)
@@ -338,9 +336,12 @@ class WithBareSteps:
         self._take_bare_steps()  # compiled and warm before the loop begins
         self._bare.clear()
 
-    def __call__(self, batch):
+    def __getattr__(self, name):
+        return getattr(self._step, name)
+
+    def __call__(self, *batch):
         """As the step's."""
-        result = self._step(batch)
+        result = self._step(*batch)
         now = time.perf_counter()
         if self._ended:
             self._turns.append(now - self._ended)

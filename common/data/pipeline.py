@@ -36,6 +36,10 @@ class PatchSampler:
                             f"{store.pairs[smallest].hr} ({width}x{height} pixels); choose at most "
                             f"{min(height, width)}")
 
+    def scale_of(self, step):
+        """The scale of a step's patches."""
+        return self.scale
+
     def batch(self, step):
         """The patches of a step.
 
@@ -68,14 +72,39 @@ class PatchSampler:
         return order[place]
 
 
+class JointSampler:
+    """Draws one of several scales per step, again from `(seed, step)` alone.
+
+    Args:
+        samplers: {scale: `PatchSampler`} of equal patch and batch size.
+        seed: integer.
+    """
+
+    def __init__(self, samplers, seed):
+        self.patch_size, self.batch_size = (getattr(next(iter(samplers.values())), name)
+                                            for name in ("patch_size", "batch_size"))
+        self.scale = None  # changes from step to step
+        self._samplers, self._scales, self._seed = samplers, tuple(samplers), seed
+
+    def scale_of(self, step):
+        """The scale of a step's patches."""
+        draw = _generator(self._seed, 2, step).random_raw()
+        return self._scales[int(draw % len(self._scales))]
+
+    def batch(self, step):
+        """The patches of a step, as `PatchSampler.batch` of its scale."""
+        return self._samplers[self.scale_of(int(step))].batch(step)
+
+
 def patch_dataset(sampler, start_step, stop_step):
     """The batches of steps start..stop-1 as a `tf.data.Dataset`, made ahead in the background."""
     from common.keras_compat import tf
 
     def draw(step):
         lr, hr = tf.numpy_function(sampler.batch, [step], [tf.uint8, tf.uint8])
-        p, s, n = sampler.patch_size, sampler.scale, sampler.batch_size
-        return tf.ensure_shape(lr, (n, p, p, 3)), tf.ensure_shape(hr, (n, p * s, p * s, 3))
+        n, p = sampler.batch_size, sampler.patch_size
+        side = sampler.scale and p * sampler.scale  # None where it changes from step to step
+        return tf.ensure_shape(lr, (n, p, p, 3)), tf.ensure_shape(hr, (n, side, side, 3))
 
     options = tf.data.Options()
     options.experimental_distribute.auto_shard_policy = tf.data.experimental.AutoShardPolicy.OFF

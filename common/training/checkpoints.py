@@ -73,7 +73,7 @@ class Checkpoints:
         prefix = find_checkpoint(path)
         try:
             self._checkpoint.restore(prefix).assert_existing_objects_matched()
-        except (tf.errors.OpError, ValueError, AssertionError) as error:
+        except (tf.errors.OpError, ValueError, IndexError, AssertionError) as error:
             raise UserError(f"checkpoint {prefix} is damaged or of another network "
                             f"({type(error).__name__})") from error
         return int(self.step.numpy())

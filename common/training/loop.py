@@ -11,18 +11,27 @@ from common import weights
 from common.cli import UserError
 from common.data.cache import make_missing_lr
 from common.data.datasets import open_dataset
-from common.data.pipeline import PatchSampler, fingerprint, patch_dataset
+from common.data.pipeline import JointSampler, PatchSampler, fingerprint, patch_dataset
 from common.data.store import ImageStore
 from common.images import write_image
+from common.scales import scale_name, scale_tuple
 from common.training.meters import Clock, Signals, Window
-from common.training.reports import Metrics, draw_curves, log, log_to, sample_sheet
+from common.training.reports import (
+    Lines,
+    Metrics,
+    draw_curves,
+    log,
+    log_file,
+    log_to_console,
+    sample_sheet,
+)
 from common.training.run_folder import RunFolder, default_folder
 from common.training.schedules import learning_rate
 
 SAMPLES = 4
 
 
-def train(name, options, build_step):
+def train(name, options, build_step, lines=None):
     """Train a model as its options say, or go on with, finish or measure the run that is there.
 
     Args:
@@ -30,39 +39,46 @@ def train(name, options, build_step):
         options: its dataclass, which extends `TrainOptions`.
         build_step: function of the options to a step such as `steps.PixelStep`, with fresh
             weights; called inside the scope of the device's strategy.
+        lines: a `reports.Lines`, where a model's log reads otherwise.
 
     Returns:
         the summary, as in `summary.json`.
 
     Raises:
-        UserError: data, options or the output folder do not allow it.
+        UserError: data, options or the output folder do not allow it. An earlier run in the output
+            folder is then as it was.
     """
-    folder = RunFolder(options.output_dir or default_folder(name, options.scale), name,
-                       options.scale)
-    splits = open_dataset(options.dataset, options.data_dir, options.scale, options.val_dir)
-    if not splits.val:
-        raise UserError(f"{options.data_dir} has no validation images; name some with --val_dir")
-    if options.evaluate_only:
-        with log_to(None):
+    with log_to_console():
+        scales = scale_tuple(options.scale)
+        folder = RunFolder(options.output_dir or default_folder(name, options.scale), name,
+                           options.scale)
+        splits = {scale: open_dataset(options.dataset, options.data_dir, scale, options.val_dir)
+                  for scale in scales}
+        if not splits[scales[0]].val:
+            raise UserError(f"{options.data_dir} has no validation images; name some with "
+                            "--val_dir")
+        if options.evaluate_only:
             return _evaluate_only(name, options, build_step, folder, splits)
-    images = fingerprint(splits.train)
-    resume = _what_to_resume(options, folder, images)
-    steps = _Steps(options, len(splits.train))
-    if resume == "auto":
-        summary = folder.read_summary()
-        if summary and summary["steps"] >= steps.total:
-            with log_to(None):
+        train_pairs = splits[scales[0]].train
+        images = fingerprint(train_pairs)
+        resume = _what_to_resume(options, folder, images)
+        steps = _Steps(options, len(train_pairs))
+        if resume == "auto":
+            summary = folder.read_summary()
+            if summary and summary["steps"] >= steps.total:
                 log.info("%s holds a finished run of %d steps (--resume no starts over):",
                          folder.path, summary["steps"])
                 report(summary, folder)
-            return summary
-    if resume is None:
-        folder.clear()
-        folder.begin(options, images)
-    else:
-        folder.begin(options, images) if resume != "auto" else folder.write_config(options)
-    with log_to(folder.path / "train.log"):
-        return _Run(name, options, build_step, folder, splits, steps, resume).finish()
+                return summary
+        run = _Run(name, options, build_step, folder, splits, steps, lines or Lines())
+        if resume is None:
+            folder.clear()
+        if resume == "auto":
+            folder.write_config(options)
+        else:
+            folder.begin(options, images)
+        with log_file(folder.path / "train.log"):
+            return run.carry_out(resume)
 
 
 def _what_to_resume(options, folder, images):
@@ -91,72 +107,83 @@ class _Steps:
         self.save_every = (options.save_every or options.save_epochs * self.epoch
                            or self.val_every)
         self.log_every = options.log_every
+        self.epochs = math.ceil(self.total / self.epoch)
+        if options.train_steps and options.train_steps < self.epoch:
+            log.info("--train_steps %d is less than one epoch of %d steps: it counts optimizer "
+                     "steps; for passes over the images use --epochs", options.train_steps,
+                     self.epoch)
 
     def due(self, step, every):
         return step % every == 0 or step == self.total
 
 
 class _Run:
-    """One start of a run: set up in the constructor, carried out by `finish`."""
+    """One start of a run. The constructor sets it up and writes nothing but the image cache."""
 
-    def __init__(self, name, options, build_step, folder, splits, steps, resume):
+    def __init__(self, name, options, build_step, folder, splits, steps, lines):
         from common.device import open_device
 
-        self.name, self.options, self.folder, self.steps = name, options, folder, steps
-        if options.train_steps and options.train_steps < steps.epoch:
-            log.info("--train_steps %d is less than one epoch of %d steps: it counts optimizer "
-                     "steps; for passes over the images use --epochs", options.train_steps,
-                     steps.epoch)
+        self.name, self.options, self.folder = name, options, folder
+        self.steps, self.lines = steps, lines
         self.device = open_device(options.chip, options.precision)
         if options.batch_size % self.device.replicas:
             raise UserError(f"--batch_size {options.batch_size} cannot be shared equally by "
                             f"{self.device.replicas} devices")
-        self.sampler = PatchSampler(_store(splits.train, options, folder), options.scale,
-                                    options.patch_size, options.batch_size, options.seed,
-                                    options.augment)
         with self.device.strategy.scope():
             self.step = _build(build_step, options)
-            self.checkpoints = _checkpoints(folder, self.step, options)
-        self.start = self._take_up(resume)
+        if options.load:
+            _load_start(self.step.model, options.load, name)
+        samplers = {scale: PatchSampler(_store(split.train, options, folder, scale), scale,
+                                        options.patch_size, options.batch_size, options.seed,
+                                        options.augment) for scale, split in splits.items()}
+        self.sampler = (samplers[options.scale] if options.scale in samplers
+                        else JointSampler(samplers, options.seed))
         self.validation = _validation(self.step.model, splits, options, folder)
-        self.metrics = Metrics(folder.path, self.start)
-        log.info("%s x%d: %d parameters, %d training and %d validation images (%s), steps %d to %d",
-                 name, options.scale, self.step.model.count_params(), len(splits.train),
-                 len(self.validation.names), splits.name, self.start, steps.total)
+        first = next(iter(splits.values()))
+        self.about = (f"{name} {scale_name(options.scale)} on {self.device.description}: "
+                      f"{self.step.model.count_params()} parameters, {len(first.train)} training "
+                      f"and {len(first.val)} validation images ({first.name})")
 
-    def _take_up(self, resume):
-        if resume == "auto":
-            start = self.checkpoints.restore_latest()
-        elif resume is not None:
-            start = self.checkpoints.restore(resume)
-        else:
-            if self.options.load:
-                _load_start(self.step.model, self.options.load, self.name)
-            return 0
-        if not self.folder.best.is_file():  # taken over from another folder: find a best anew
-            self.checkpoints.forget_best()
-        log.info("going on after step %d", start)
-        return start
-
-    def finish(self):
-        """Train to the end and report.
+    def carry_out(self, resume):
+        """Take up a checkpoint if there is one to, train to the end and report.
 
         Raises:
-            UserError: the loss became infinite or NaN; the last good checkpoint is kept.
+            UserError: the checkpoint does not fit, or the loss became infinite or NaN; the last
+                good checkpoint is kept.
         """
+        from common.training.checkpoints import Checkpoints
+
         began = time.perf_counter()
-        try:
-            with self.device.strategy.scope(), Signals() as signals:
-                timing = self._fit(signals)
+        with self.device.strategy.scope():
+            self.checkpoints = Checkpoints(self.folder.checkpoints, self.step.tracked,
+                                           self.options.keep_checkpoints)
+            self.start = self._take_up(resume)
+            log.info("%s, steps %d to %d", self.about, self.start + 1, self.steps.total)
+            self.metrics = Metrics(self.folder.path, self.start)
+            try:
+                with Signals() as signals:
+                    timing = self._fit(signals)
                 if signals.received:
                     log.info("stopped after step %d; the same command goes on from there",
                              int(self.checkpoints.step.numpy()))
                     sys.exit(128 + signals.received)
                 summary = self._summarise(time.perf_counter() - began, timing)
-        finally:
-            self.metrics.close()
-        report(summary, self.folder)
+            finally:
+                self.metrics.close()
+        report(summary, self.folder, self.lines)
         return summary
+
+    def _take_up(self, resume):
+        if resume is None:
+            return 0
+        if resume == "auto":
+            start = self.checkpoints.restore_latest()
+        else:
+            start = self.checkpoints.restore(resume)
+        if not self.folder.best.is_file():  # taken over from another folder: find a best anew
+            self.checkpoints.forget_best()
+        log.info("going on after step %d", start)
+        return start
 
     def _fit(self, signals):
         batches = patch_dataset(self.sampler, self.start, self.steps.total)
@@ -172,14 +199,15 @@ class _Run:
                 began = now()
                 batch = next(batches)
                 got = now()
-                rate = learning_rate(done - 1, self.options, self.steps.total)
+                rate = learning_rate(done - 1, self.options, self.steps)
                 self.step.set_learning_rate(rate)
-                window.add(self.step(batch))
+                window.add(self.step(batch, self.sampler.scale_of(done - 1)))
                 stepped = now()
                 bar.update()
-                self._after_step(done, rate, window, clock, bar, stop=bool(signals.received))
+                stop = bool(signals.received)
+                self._after_step(done, rate, window, clock, bar, stop)
                 clock.lap(got - began, stepped - got, pause=now() - stepped)
-                if signals.received:
+                if stop:
                     break
         return clock.read()
 
@@ -189,33 +217,31 @@ class _Run:
         if not (validate or save or due(done, steps.log_every)):
             return
         losses = window.means()
-        if losses:
-            if not all(math.isfinite(value) for value in losses.values()):
-                kept = int(self.checkpoints.step.numpy())
-                raise UserError(
-                    f"a loss is not finite by step {done}: {losses}; the checkpoint of step "
-                    f"{kept} is kept. Try a lower --learning_rate, --clip global_norm or "
-                    "--precision float32")
-            self.metrics.add(done, learning_rate=rate, **losses, **clock.read())
-            log.info("Step nr: [%d/%d] - Loss: %.5f - Lr: %.7f", done, steps.total,
-                     losses["loss"], rate)
-            bar.set_postfix(loss=f"{losses['loss']:.4f}")
+        if not all(math.isfinite(value) for value in losses.values()):
+            kept = int(self.checkpoints.step.numpy())
+            raise UserError(
+                f"a loss is not finite by step {done}: {losses}; the checkpoint of step {kept} is "
+                "kept. Try a lower --learning_rate, --clip global_norm or --precision float32")
+        times = clock.read()
+        self.metrics.add(done, learning_rate=rate, **losses, **times)
+        log.info(self.lines.step(done, steps.total, losses, rate, times,
+                                 self.sampler.scale_of(done - 1)))
+        bar.set_postfix(loss=f"{losses['loss']:.4f}")
         if validate:
-            self._validate(done, window.last["loss"])
+            self._validate(done, losses["loss"])
         if save:
             self.checkpoints.save(done)
             weights.save(self.step.model, self.folder.last)
 
     def _validate(self, done, loss):
-        from common.training.validation import mean
+        from common.training.validation import means
 
         scores, pictures = self.validation(SAMPLES)
-        val_psnr, val_ssim = mean(scores)
-        self.metrics.add(done, val_psnr=val_psnr, val_ssim=val_ssim)
-        log.info("Epoch nr: [%d/%d] - Loss: %.5f - val PSNR: %.3f - val SSIM: %.3f",
-                 math.ceil(done / self.steps.epoch), math.ceil(self.steps.total / self.steps.epoch),
-                 loss, val_psnr, val_ssim)
-        sheet = sample_sheet(pictures, self.options.scale)
+        val_psnr, val_ssim, each = means(scores)
+        self.metrics.add(done, val_psnr=val_psnr, val_ssim=val_ssim, **each)
+        log.info(self.lines.epoch(math.ceil(done / self.steps.epoch), self.steps.epochs, loss,
+                                  val_psnr, val_ssim))
+        sheet = sample_sheet(pictures)
         write_image(self.folder.samples / f"step_{done:07d}.png", sheet)
         self.metrics.add_image(done, "samples", sheet)
         if val_psnr > float(self.checkpoints.best.numpy()):
@@ -225,8 +251,7 @@ class _Run:
     def _summarise(self, seconds, timing):
         weights.load_into(self.step.model, self.folder.best)
         summary, pictures = measure(self.name, self.options.scale, self.validation)
-        write_image(self.folder.samples / "comparison.png",
-                    sample_sheet(pictures, self.options.scale))
+        write_image(self.folder.samples / "comparison.png", sample_sheet(pictures))
         bicubic = sum(row["bicubic_psnr"] for row in summary["images"]) / len(summary["images"])
         draw_curves(self.metrics.rows, self.folder.path / "curves.png", bicubic)
         summary.update(steps=self.steps.total, seconds=round(seconds, 1),
@@ -242,26 +267,32 @@ def measure(name, scale, validation):
         (summary dict with `model`, `scale` and `images`, pictures for a sample sheet).
     """
     scores, pictures = validation(SAMPLES)
-    images = [{"name": image, "bicubic_psnr": before[0], "psnr": after[0],
-               "bicubic_ssim": before[1], "ssim": after[1]}
-              for image, before, after in zip(validation.names, validation.bicubic(), scores)]
+    images = []
+    for s, after in scores.items():
+        for image, b, a in zip(validation.names, validation.bicubic(s), after):
+            images.append({"name": image, **({} if s == scale else {"scale": s}),
+                           "bicubic_psnr": b[0], "psnr": a[0], "bicubic_ssim": b[1],
+                           "ssim": a[1]})
     return {"model": name, "scale": scale, "images": images}, pictures
 
 
-def report(summary, folder=None):
+def report(summary, folder=None, lines=None):
     """Print the result of a run as a table, and where its files are."""
-    name = summary["model"]
-    width = max(12, *(len(row["name"]) for row in summary["images"]))
+    name, images = summary["model"], summary["images"]
+    width = max(12, *(len(row["name"]) + 3 for row in images))
     log.info("%-*s  bicubic PSNR   SSIM  %8s PSNR   SSIM    gain", width, "image", name)
-    rows = list(summary["images"])
-    if len(rows) > 1:
-        keys = [key for key in rows[0] if key != "name"]
-        rows.append({"name": "mean", **{key: sum(r[key] for r in rows) / len(rows)
-                                        for key in keys}})
-    for row in rows:
-        log.info("%-*s  %9.2f dB  %.4f  %10.2f dB  %.4f  %+.2f dB", width, row["name"],
-                 row["bicubic_psnr"], row["bicubic_ssim"], row["psnr"], row["ssim"],
-                 row["psnr"] - row["bicubic_psnr"])
+    for scale in scale_tuple(summary["scale"]):
+        rows = [row for row in images if row.get("scale", scale) == scale]
+        keys = [key for key in rows[0] if key not in ("name", "scale")]
+        mean = {"name": "mean", **{key: sum(r[key] for r in rows) / len(rows) for key in keys}}
+        suffix = "" if scale == summary["scale"] else f" x{scale}"
+        for row in [*rows, mean] if len(rows) > 1 else rows:
+            log.info("%-*s  %9.2f dB  %.4f  %10.2f dB  %.4f  %+.2f dB", width,
+                     row["name"] + suffix, row["bicubic_psnr"], row["bicubic_ssim"], row["psnr"],
+                     row["ssim"], row["psnr"] - row["bicubic_psnr"])
+        if lines is not None:
+            for line in lines.final(scale, mean["psnr"], mean["ssim"]):
+                log.info(line)
     if folder is not None:
         log.info("weights:    %s", folder.best)
         log.info("comparison: %s", folder.samples / "comparison.png")
@@ -276,17 +307,17 @@ def _evaluate_only(name, options, build_step, folder, splits):
     if not source.is_file():
         raise UserError(f"nothing to evaluate: no weights {source}; name some with --load")
     metadata = weights.read_metadata(source)
-    if (metadata["model"], metadata["scale"]) != (name, options.scale):
-        raise UserError(f"{source} holds {metadata['model']} x{metadata['scale']}, not {name} "
-                        f"x{options.scale}")
-    known = {key: value for key, value in metadata["options"].items() if hasattr(options, key)}
-    for key, value in known.items():
-        setattr(options, key, value)
+    held = scale_tuple(metadata["scale"])
+    if metadata["model"] != name or held != scale_tuple(options.scale):
+        raise UserError(f"{source} holds {metadata['model']} {scale_name(held)}, not {name} "
+                        f"{scale_name(options.scale)}")
+    for key, value in metadata["options"].items():
+        if hasattr(options, key):
+            setattr(options, key, tuple(value) if isinstance(value, list) else value)
     open_device(options.chip, options.precision)
     step = _build(build_step, options)
     weights.load_into(step.model, source)
-    validation = _validation(step.model, splits, options, folder)
-    summary, _ = measure(name, options.scale, validation)
+    summary, _ = measure(name, options.scale, _validation(step.model, splits, options, folder))
     report(summary)
     return summary
 
@@ -298,24 +329,17 @@ def _build(build_step, options):
     return build_step(options)
 
 
-def _store(pairs, options, folder):
-    pairs = make_missing_lr(pairs, options.scale, folder.cache)
-    return ImageStore(pairs, folder.cache, budget_bytes=int(options.cache_gb * 1e9),
-                      scale=options.scale)
-
-
-def _checkpoints(folder, step, options):
-    from common.training.checkpoints import Checkpoints
-
-    return Checkpoints(folder.checkpoints, step.tracked, options.keep_checkpoints)
+def _store(pairs, options, folder, scale):
+    pairs = make_missing_lr(pairs, scale, folder.cache)
+    return ImageStore(pairs, folder.cache, budget_bytes=int(options.cache_gb * 1e9), scale=scale)
 
 
 def _validation(model, splits, options, folder):
     from common.training.validation import Validation
 
-    pairs = splits.val[:options.val_images or None]
-    return Validation(model, _store(pairs, options, folder), [pair.name for pair in pairs],
-                      options.scale, options.val_channel)
+    pairs = {scale: split.val[:options.val_images or None] for scale, split in splits.items()}
+    stores = {scale: _store(pairs[scale], options, folder, scale) for scale in pairs}
+    return Validation(model, stores, options.val_channel)
 
 
 def _load_start(model, path, name):

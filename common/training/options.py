@@ -7,7 +7,8 @@ from jsonargparse.typing import NonNegativeFloat, NonNegativeInt, PositiveFloat,
 
 from common.options import option
 
-Schedule = Literal["constant", "exponential", "halve", "cosine"]
+Schedule = Literal["constant", "exponential", "staircase", "halve", "cosine"]
+Clip = Literal["none", "global_norm", "norm", "value", "adjustable"]
 Steps = tuple[PositiveInt, ...]
 
 
@@ -48,14 +49,17 @@ class TrainOptions:
     loss: Literal["l1", "mse", "charbonnier"] = option("l1", "pixel loss")
     learning_rate: PositiveFloat = option(1e-4, "highest learning rate")
     lr_schedule: Schedule = option("constant", "course of the learning rate")
-    decay_step: PositiveInt = option(500, "exponential: steps per factor of --decay_rate")
-    decay_rate: PositiveFloat = option(0.9, "exponential: the factor")
+    decay_step: PositiveInt = option(500, "exponential (smooth) and staircase: steps per factor "
+                                          "of --decay_rate")
+    decay_epochs: NonNegativeInt = option(0, "in place of --decay_step: epochs per factor")
+    decay_rate: PositiveFloat = option(0.9, "exponential and staircase: the factor")
     halve_at: Steps = option((), "halve: after these steps, e.g. [200000]")
     restarts: NonNegativeInt = option(0, "cosine: warm restarts, at equal distances")
     min_learning_rate: NonNegativeFloat = option(0.0, "lowest learning rate")
     warmup_steps: NonNegativeInt = option(0, "steps of linear warm-up")
-    clip: Literal["none", "global_norm", "norm", "value"] = option(
-        "none", "gradient clipping: all together, each, or each element")
+    clip: Clip = option("none", "gradient clipping: by the norm of all together, of each, by the "
+                                "value of each element, or adjustable: by value, to the threshold "
+                                "over the learning rate")
     clip_threshold: PositiveFloat = option(1.0, "bound of the clipping")
     # validation and reports
     val_every: NonNegativeInt = option(0, "steps between validations; 0: every epoch")

@@ -3,16 +3,19 @@
 import contextlib
 import json
 import logging
+from collections import namedtuple
 from pathlib import Path
 
 import numpy as np
 from PIL import Image, ImageDraw, ImageFont
 from tqdm import tqdm
 
-from common.data.bicubic import upscale
 from common.files import atomic_path, write_text
 
 log = logging.getLogger("sr_zoo")
+
+# A row of a sample sheet: uint8 RGB images and what was measured.
+Picture = namedtuple("Picture", "name scale lr bicubic sr hr bicubic_psnr psnr")
 
 
 class _TqdmHandler(logging.Handler):
@@ -22,23 +25,48 @@ class _TqdmHandler(logging.Handler):
         tqdm.write(self.format(record))
 
 
+class Lines:
+    """The wording of the log; a model whose log reads otherwise overrides a method."""
+
+    def step(self, done, total, losses, rate, times, scale):
+        """After `--log_every` steps; `losses` are means since the last line, `times` a `Clock`'s."""
+        return f"Step nr: [{done}/{total}] - Loss: {losses['loss']:.5f} - Lr: {rate:.7f}"
+
+    def epoch(self, epoch, epochs, loss, val_psnr, val_ssim):
+        """After a validation."""
+        return (f"Epoch nr: [{epoch}/{epochs}] - Loss: {loss:.5f} - val PSNR: {val_psnr:.3f} - "
+                f"val SSIM: {val_ssim:.3f}")
+
+    def final(self, scale, psnr, ssim):
+        """Lines after the table of results, for each scale."""
+        return ()
+
+
 @contextlib.contextmanager
-def log_to(path):
-    """Within `with`, the zoo's log lines go to the console and to the end of a file (or None)."""
-    handlers = [_TqdmHandler()]
-    if path is not None:
-        handlers.append(logging.FileHandler(path, encoding="utf-8"))
-        handlers[1].setFormatter(logging.Formatter("%(asctime)s %(message)s"))
+def log_to_console():
+    """Within `with`, the zoo's log lines go to the console."""
     log.setLevel(logging.INFO)
     log.propagate = False
-    for handler in handlers:
-        log.addHandler(handler)
-    try:
+    with _handler(_TqdmHandler()):
         yield
+
+
+@contextlib.contextmanager
+def log_file(path):
+    """Within `with`, the zoo's log lines go to the end of a file too."""
+    with _handler(logging.FileHandler(path, encoding="utf-8")) as handler:
+        handler.setFormatter(logging.Formatter("%(asctime)s %(message)s"))
+        yield
+
+
+@contextlib.contextmanager
+def _handler(handler):
+    log.addHandler(handler)
+    try:
+        yield handler
     finally:
-        for handler in handlers:
-            handler.close()
-            log.removeHandler(handler)
+        log.removeHandler(handler)
+        handler.close()
 
 
 class Metrics:
@@ -112,12 +140,11 @@ def draw_curves(rows, path, bicubic_psnr=None):
         figure.savefig(str(temporary), dpi=110)
 
 
-def sample_sheet(samples, scale, side=96, zoom=3):
+def sample_sheet(pictures, side=96, zoom=3):
     """One row per image of LR, bicubic, SR and HR, cut out where the HR has most detail.
 
     Args:
-        samples: list of (name, lr, sr, hr, bicubic_psnr, psnr) with uint8 RGB arrays.
-        scale: of the model.
+        pictures: list of `Picture`.
         side: of the cut, HR pixels.
         zoom: how many screen pixels a HR pixel gets; pixels are repeated, not smoothed.
 
@@ -126,23 +153,26 @@ def sample_sheet(samples, scale, side=96, zoom=3):
     """
     cell, gap, header = side * zoom, 8, 24
     font = ImageFont.load_default(size=15)
-    sheet = Image.new("RGB", (4 * (cell + gap) + gap, len(samples) * (cell + header + gap) + gap),
+    sheet = Image.new("RGB", (4 * (cell + gap) + gap, len(pictures) * (cell + header + gap) + gap),
                       "white")
     draw = ImageDraw.Draw(sheet)
-    for row, (name, lr, sr, hr, bicubic_psnr, psnr) in enumerate(samples):
-        top, left = _most_detailed(hr, side, scale)
+    for row, picture in enumerate(pictures):
+        scale = picture.scale
+        top, left = _most_detailed(picture.hr, side, scale)
         cut = (slice(top, top + side), slice(left, left + side))
-        lr_cut = lr[top // scale:(top + side) // scale, left // scale:(left + side) // scale]
-        columns = [(f"{name}: LR x{scale}", lr_cut),
-                   (f"bicubic {bicubic_psnr:.2f} dB", upscale(lr, scale)[cut]),
-                   (f"SR {psnr:.2f} dB", sr[cut]), ("HR", hr[cut])]
+        lr_cut = picture.lr[top // scale:(top + side) // scale,
+                            left // scale:(left + side) // scale]
+        columns = [(f"{picture.name}: LR x{scale}", lr_cut),
+                   (f"bicubic {picture.bicubic_psnr:.2f} dB", picture.bicubic[cut]),
+                   (f"SR {picture.psnr:.2f} dB", picture.sr[cut]), ("HR", picture.hr[cut])]
+        height, width = picture.hr[cut].shape[:2]
         y = gap + row * (cell + header + gap)
         for column, (label, pixels) in enumerate(columns):
             x = gap + column * (cell + gap)
             draw.text((x, y), label, fill="black", font=font)
-            height, width = hr[cut].shape[:2]
-            picture = Image.fromarray(pixels).resize((width * zoom, height * zoom), Image.NEAREST)
-            sheet.paste(picture, (x, y + header))
+            pixels = Image.fromarray(np.ascontiguousarray(pixels))
+            pixels = pixels.resize((width * zoom, height * zoom), Image.NEAREST)
+            sheet.paste(pixels, (x, y + header))
     return np.asarray(sheet)
 
 

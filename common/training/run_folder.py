@@ -9,6 +9,7 @@ import yaml
 from common.cli import UserError
 from common.files import make_folder, write_text
 from common.options import to_yaml
+from common.scales import scale_name
 from common.training.options import FREE_TO_CHANGE, LENGTH
 
 
@@ -30,8 +31,8 @@ class RunFolder:
         self.cache = self.path / "cache"
         self.samples = self.path / "samples"
         self.summary = self.path / "summary.json"
-        self.best = self.path / f"{model}_x{scale}.h5"
-        self.last = self.path / f"{model}_x{scale}_last.h5"
+        self.best = self.path / f"{model}_{scale_name(scale)}.h5"
+        self.last = self.path / f"{model}_{scale_name(scale)}_last.h5"
         self._data = self.checkpoints / "data.txt"
 
     def holds_run(self):
@@ -104,4 +105,4 @@ class RunFolder:
 
 def default_folder(model, scale):
     """Where a run writes if not told: `output/<model>_x<scale>` in the current folder."""
-    return Path("output") / f"{model}_x{scale}"
+    return Path("output") / f"{model}_{scale_name(scale)}"

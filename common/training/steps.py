@@ -1,10 +1,13 @@
 """Compiled training steps: one `tf.function` from a batch of uint8 patches to updated weights."""
 
+import functools
+
 from common.keras_compat import (
     apply_reduced_gradients,
     build_optimizer,
     function,
     keras,
+    learning_rate,
     policy_name,
     scaled_loss,
     set_learning_rate,
@@ -15,7 +18,7 @@ from common.keras_compat import (
 
 
 class PixelStep:
-    """Minimise a pixel loss between the model's answer and the HR patch.
+    """Minimise a loss between what the model makes of the LR patch and the HR patch.
 
     Built inside the scope of the device's strategy. What the loop uses: `model` (validated and
     exported), `tracked` (what a checkpoint holds), `set_learning_rate` and the call itself.
@@ -23,12 +26,16 @@ class PixelStep:
     Args:
         model: a model of the zoo.
         optimizer: a Keras optimizer; it is wrapped for loss scaling under mixed_float16.
-        loss: function of (sr, hr), float32 in [0, 255], to a scalar.
-        clip: none, global_norm (all gradients together), norm (each) or value (each element).
-        clip_threshold: the bound.
+        loss: function of (output of the head, HR patch in [0, 255] float32) to a scalar.
+        clip, clip_threshold: see `clip_gradients`.
+        heads: {scale: model over the same layers that training runs}, where that is not `model`;
+            each scale is compiled for itself, with static shapes.
+        weight_decay: this much of every kernel is added to its gradient, after the clipping.
+        slow_layers, slow_factor: layers whose updates are so much smaller.
     """
 
-    def __init__(self, model, optimizer, loss, clip="none", clip_threshold=1.0):
+    def __init__(self, model, optimizer, loss, clip="none", clip_threshold=1.0, heads=None,
+                 weight_decay=0.0, slow_layers=(), slow_factor=0.1):
         if policy_name() == "mixed_float16":
             optimizer = with_loss_scaling(optimizer)
         build_optimizer(optimizer, model.trainable_variables)
@@ -37,56 +44,83 @@ class PixelStep:
         self.tracked = {"model": model, "optimizer": optimizer}
         self._loss = loss
         self._clip = (clip, clip_threshold)
-        self._train = function(self._distributed_step)
+        self._weight_decay = weight_decay
+        self._slow = [variable for layer in slow_layers for variable in layer.trainable_variables]
+        self._slow_factor = slow_factor
+        self._train = {scale: function(functools.partial(self._distributed_step, head))
+                       for scale, head in (heads or {None: model}).items()}
 
     def set_learning_rate(self, value):
         """Set the rate of the next step."""
         set_learning_rate(self.optimizer, value)
 
-    def __call__(self, batch):
+    def __call__(self, batch, scale=None):
         """One optimizer step.
 
         Args:
             batch: (lr, hr) uint8 patches (N, p, p, 3) and (N, p*scale, p*scale, 3).
+            scale: which head, where there are several.
 
         Returns:
             a dict of scalar tensors to log, `loss` among them.
         """
-        return self._train(*batch)
+        return self._train[scale if scale in self._train else None](*batch)
 
-    def _distributed_step(self, lr, hr):
+    def _distributed_step(self, head, lr, hr):
         strategy = tf.distribute.get_strategy()
-        losses = strategy.run(self._replica_step, args=(lr, hr))
+        before = [tf.identity(variable) for variable in self._slow]
+        losses = strategy.run(self._replica_step, args=(head, lr, hr))
+        for variable, old in zip(self._slow, before):
+            # The same as a smaller learning rate, for any optimizer.
+            variable.assign(old + self._slow_factor * (variable - old))
         return {"loss": strategy.reduce("sum", losses, axis=None)}
 
-    def _replica_step(self, lr, hr):
-        variables = self.model.trainable_variables
+    def _replica_step(self, head, lr, hr):
+        variables = head.trainable_variables
         context = tf.distribute.get_replica_context()
         hr = tf.cast(hr, tf.float32)
         with tf.GradientTape() as tape:
-            sr = self.model(tf.cast(lr, tf.float32), training=True)
+            output = head(tf.cast(lr, tf.float32), training=True)
             # Every replica has an equal share of the batch, so shares of the mean add up to it.
-            loss = self._loss(sr, hr) / context.num_replicas_in_sync
+            loss = self._loss(output, hr) / context.num_replicas_in_sync
             scaled = scaled_loss(self.optimizer, loss)
         gradients = tape.gradient(scaled, variables)
         if context.num_replicas_in_sync > 1:
             gradients = context.all_reduce("sum", gradients)
-        gradients = clip_gradients(unscaled_gradients(self.optimizer, gradients), *self._clip)
+        gradients = clip_gradients(unscaled_gradients(self.optimizer, gradients), *self._clip,
+                                   learning_rate(self.optimizer))
+        if self._weight_decay:
+            gradients = [g + self._weight_decay * v if len(v.shape) > 1 else g
+                         for g, v in zip(gradients, variables)]
         apply_reduced_gradients(self.optimizer, gradients, variables)
         return loss
 
 
-def clip_gradients(gradients, method, threshold):
-    """Clip gradients by their global norm, each by its norm, or each element by its size."""
+def clip_gradients(gradients, method, threshold, rate=None):
+    """Clip gradients.
+
+    Args:
+        gradients: list of tensors.
+        method: none; global_norm (of all together); norm (of each); value (each element); or
+            adjustable (each element, to threshold / rate, as VDSR does).
+        threshold: the bound.
+        rate: the learning rate, a scalar tensor.
+    """
     if method == "global_norm":
         return tf.clip_by_global_norm(gradients, threshold)[0]
     if method == "norm":
         return [tf.clip_by_norm(gradient, threshold) for gradient in gradients]
-    if method == "value":
-        return [tf.clip_by_value(gradient, -threshold, threshold) for gradient in gradients]
+    if method in ("value", "adjustable"):
+        bound = threshold if method == "value" else threshold / rate
+        return [tf.clip_by_value(gradient, -bound, bound) for gradient in gradients]
     return gradients
 
 
 def adam(beta_1=0.9, beta_2=0.999, epsilon=1e-8):
     """Adam (arXiv 1412.6980) with the constants the papers here give; the loop sets its rate."""
     return keras.optimizers.Adam(learning_rate=1e-4, beta_1=beta_1, beta_2=beta_2, epsilon=epsilon)
+
+
+def sgd(momentum=0.9):
+    """Stochastic gradient descent with momentum; the loop sets its rate."""
+    return keras.optimizers.SGD(learning_rate=1e-4, momentum=momentum)

@@ -5,34 +5,34 @@ from tqdm import tqdm
 
 from common.data.bicubic import upscale
 from common.inference import Upscaler
+from common.keras_compat import keras
 from common.metrics import psnr, ssim
+from common.training.reports import Picture
 
 
 class Validation:
-    """Measures a model on whole images.
+    """Measures a model on whole images, at every scale it has.
 
     Args:
         model: a model of the zoo; its weights may change between calls.
-        store: an `ImageStore` of the validation images (lr and hr, uint8 RGB).
-        names: of the images.
-        scale: of the model; that many border pixels are left out of PSNR and SSIM.
-        channel: rgb, y or gray.
+        stores: {scale: `ImageStore` of the validation images}.
+        channel: rgb, y or gray; `scale` border pixels are left out of PSNR and SSIM.
     """
 
-    def __init__(self, model, store, names, scale, channel="rgb"):
-        self.names = names
-        self.store = store
-        self.scale = scale
-        self._measure = {"crop_border": scale, "channel": channel}
-        self._upscale = Upscaler(model)
-        self._bicubic = None
+    def __init__(self, model, stores, channel="rgb"):
+        self.stores = stores
+        self.channel = channel
+        self.names = [pair.name for pair in next(iter(stores.values())).pairs]
+        self._upscale = {scale: Upscaler(one_scale(model, scale)) for scale in stores}
+        self._bicubic = {}
 
-    def bicubic(self):
+    def bicubic(self, scale):
         """PSNR and SSIM of bicubic enlargement, [(psnr, ssim)] per image; measured once."""
-        if self._bicubic is None:
-            self._bicubic = [self._scores(upscale(lr, self.scale), hr)
-                             for lr, hr in zip(self.store.lr, self.store.hr)]
-        return self._bicubic
+        if scale not in self._bicubic:
+            store = self.stores[scale]
+            self._bicubic[scale] = [self._scores(upscale(lr, scale), hr, scale)
+                                    for lr, hr in zip(store.lr, store.hr)]
+        return self._bicubic[scale]
 
     def __call__(self, samples=0):
         """Measure now.
@@ -41,24 +41,37 @@ class Validation:
             samples: of so many first images the pictures are returned too.
 
         Returns:
-            ([(psnr, ssim)] per image, [(name, lr, sr, hr, bicubic_psnr, psnr)] for a sheet).
+            ({scale: [(psnr, ssim)] per image}, list of `Picture` for a sheet).
         """
-        scores, pictures = [], []
-        images = zip(self.names, self.store.lr, self.store.hr)
-        for i, (name, lr, hr) in enumerate(tqdm(images, total=len(self.names), desc="validation",
-                                                unit="image", leave=False,
-                                                disable=None)):
-            sr = self._upscale(np.asarray(lr))
-            scores.append(self._scores(sr, hr))
-            if i < samples:
-                before = self._scores(upscale(lr, self.scale), hr)[0]
-                pictures.append((name, lr, sr, hr, before, scores[-1][0]))
+        scores, pictures = {scale: [] for scale in self.stores}, []
+        work = [(scale, i) for scale in self.stores for i in range(len(self.names))]
+        for scale, i in tqdm(work, desc="validation", unit="image", leave=False, disable=None):
+            lr, hr = self.stores[scale].lr[i], self.stores[scale].hr[i]
+            sr = self._upscale[scale](np.asarray(lr))
+            scores[scale].append(self._scores(sr, hr, scale))
+            if i * len(self.stores) < samples:
+                bicubic = upscale(lr, scale)
+                before = self._scores(bicubic, hr, scale)[0]
+                pictures.append(Picture(self.names[i], scale, lr, bicubic, sr, hr, before,
+                                        scores[scale][-1][0]))
         return scores, pictures
 
-    def _scores(self, sr, hr):
-        return psnr(sr, hr, **self._measure), ssim(sr, hr, **self._measure)
+    def _scores(self, sr, hr, scale):
+        arguments = {"crop_border": scale, "channel": self.channel}
+        return psnr(sr, hr, **arguments), ssim(sr, hr, **arguments)
 
 
-def mean(scores):
-    """(mean PSNR, mean SSIM) of a list of both."""
-    return tuple(float(value) for value in np.mean(scores, axis=0))
+def one_scale(model, scale):
+    """The model itself, or of a joint model the view with the one output."""
+    if not isinstance(model.output, dict):
+        return model
+    return keras.Model(model.input, model.output[f"x{scale}"])
+
+
+def means(scores):
+    """(mean PSNR, mean SSIM, {"val_psnr_x2": ...} of several scales) of a validation's scores."""
+    each = {scale: np.mean(values, axis=0) for scale, values in scores.items()}
+    psnr_, ssim_ = np.mean(list(each.values()), axis=0)
+    names = {} if len(each) == 1 else {f"val_psnr_x{scale}": float(value[0])
+                                       for scale, value in each.items()}
+    return float(psnr_), float(ssim_), names

@@ -120,4 +120,4 @@ def test_a_2k_photograph_takes_well_below_a_second(shared):
     image = np.tile(np.array(Image.open(photographs(shared)[0])), (3, 4, 1))[:1356, :2040]
     start = time.perf_counter()
     upscale(downscale(image, 2), 2)
-    assert time.perf_counter() - start < 1.5  # measured: 0.1 to 0.15 s on two cores
+    assert time.perf_counter() - start < 1.5  # measured: 0.1 to 0.15 s

@@ -1,0 +1,89 @@
+"""BSRN: Block State-based Recursive Network (arXiv 1811.12546).
+
+Not the Blueprint Separable Residual Network of 2022, which has the same short name.
+"""
+
+from common.keras_compat import keras
+from common.layers import Channels, DepthToSpace, ShiftScale, WeightedMean, ZeroState
+from common.scales import scale_name, scale_tuple
+
+layers = keras.layers
+
+SCALES = (2, 3, 4)
+JOINT = True  # one network may have several scales
+
+
+def build(scale, num_features=64, num_states=64, num_recursions=16, output_every=1):
+    """Build BSRN; the defaults are the paper's.
+
+    One module is applied again and again to the features and a state beside them. Each recursion
+    gives an image, and their mean, the later the heavier, is the answer; so a network with fewer
+    recursions and the same weights gives a cheaper answer.
+
+    Args:
+        scale: 2, 3 or 4, or a tuple of them for one network with shared features.
+        num_features: c of the paper.
+        num_states: s of the paper.
+        num_recursions: R of the paper.
+        output_every: r of the paper: recursions between two outputs; R is a multiple of it.
+
+    Returns:
+        a Keras model: RGB float32 (N, H, W, 3) in [0, 255] -> (N, H*scale, W*scale, 3), unclipped;
+        for several scales a dict of these, keyed "x2", "x3", "x4". The images of the single
+        recursions are the inputs of its layers `ensemble_x<scale>`, see `intermediate_outputs`.
+    """
+    lr = keras.Input((None, None, 3), name="lr")
+    features = conv(num_features, "first_conv")(ShiftScale(-127.5, name="to_centre")(lr))
+    states = recursions(features, num_features, num_states, num_recursions)
+    kept = states[output_every - 1::output_every]
+    ensemble = [2.0 ** i for i in range(len(kept))]
+    answers = {}
+    for s in scale_tuple(scale):
+        head = upscaler(s, num_features)
+        images = [ShiftScale(127.5, name=f"output{i}_x{s}")(head(x)) for i, x in enumerate(kept)]
+        answers[f"x{s}"] = WeightedMean(ensemble, name=f"ensemble_x{s}")(images)
+    return keras.Model(lr, answers if isinstance(scale, (tuple, list)) else answers[f"x{scale}"],
+                       name=f"bsrn_{scale_name(scale)}")
+
+
+def recursions(x, num_features, num_states, count):
+    """Apply the one module `count` times; the features after each."""
+    small = keras.initializers.VarianceScaling(1e-4, "fan_in", "truncated_normal")
+    width = num_features + num_states
+    first = conv(width, "module_conv1", activation="relu", kernel_initializer=small)
+    second = conv(width, "module_conv2", kernel_initializer=small)
+    third = conv(width, "module_conv3")
+    state, results = ZeroState(num_states, name="state0")(x), []
+    for i in range(count):
+        y = second(first(layers.Concatenate(name=f"join{i}a")([x, state])))
+        x = layers.Add(name=f"add{i}a")([x, Channels(0, num_features, name=f"features{i}a")(y)])
+        state = Channels(num_features, width, name=f"state{i + 1}a")(y)
+        y = third(layers.Concatenate(name=f"join{i}b")([x, state]))
+        x = layers.Add(name=f"add{i}b")([x, Channels(0, num_features, name=f"features{i}b")(y)])
+        state = Channels(num_features, width, name=f"state{i + 1}b")(y)
+        results.append(x)
+    return results
+
+
+def upscaler(scale, num_features):
+    """conv3, ReLU and pixel shuffle, twice for x4, then conv3 to an image around 0."""
+    stages = [(conv(num_features * block**2, f"upscale_x{scale}_conv{i + 1}", activation="relu"),
+               block) for i, block in enumerate([2, 2] if scale == 4 else [scale])]
+    last = conv(3, f"last_conv_x{scale}", dtype="float32")
+
+    def apply(x):
+        for convolution, block in stages:
+            x = DepthToSpace(block)(convolution(x))
+        return last(x)
+    return apply
+
+
+def intermediate_outputs(model, scale):
+    """The same layers as a model that gives the image of every output recursion, as a list."""
+    images = model.get_layer(f"ensemble_x{scale}").input
+    return keras.Model(model.input, images if isinstance(images, list) else [images])
+
+
+def conv(filters, name, **kwargs):
+    """A 3x3 convolution with zeros around."""
+    return layers.Conv2D(filters, 3, padding="same", name=name, **kwargs)

@@ -1,0 +1,38 @@
+"""SRCNN: the first convolutional network for super-resolution (Dong et al., arXiv 1501.00092)."""
+
+from common.keras_compat import keras
+from common.layers import ShiftScale
+from common.luma import luma_model
+
+layers = keras.layers
+
+SCALES = (2, 3, 4)
+KERNELS = ((9, 1, 5), (9, 3, 5), (9, 5, 5))
+
+
+def build(scale, kernels=(9, 5, 5), num_filters=(64, 32)):
+    """Build SRCNN: RGB in and out, the network on luma, between bicubic enlargement and colour.
+
+    Args:
+        scale: 2, 3 or 4; the layers are the same, the weights are not.
+        kernels: sides of the three kernels: (9, 1, 5), (9, 3, 5) or (9, 5, 5) in the paper.
+        num_filters: features after the first and the second layer.
+
+    Returns:
+        a Keras model: RGB float32 (N, H, W, 3) in [0, 255] -> (N, H*scale, W*scale, 3), unclipped.
+    """
+    return luma_model("srcnn", scale, core(kernels, num_filters))
+
+
+def core(kernels, num_filters):
+    """The luma network: (N, H, W, 1), luma of the enlarged image in [0, 255], to the same refined."""
+    small = keras.initializers.RandomNormal(0.0, 0.001)
+    luma = keras.Input((None, None, 1), name="luma")
+    x = ShiftScale(0.0, 1 / 255, name="to_unit")(luma)
+    for i, (side, filters) in enumerate(zip(kernels[:2], num_filters), 1):
+        x = layers.Conv2D(filters, side, padding="same", activation="relu", name=f"conv{i}",
+                          kernel_initializer=small)(x)
+    x = layers.Conv2D(1, kernels[2], padding="same", name="conv3", dtype="float32",
+                      kernel_initializer=small)(x)
+    refined = ShiftScale(0.0, 255.0, name="to_levels")(x)
+    return keras.Model(luma, refined, name="luma_network")
