@@ -2,9 +2,12 @@
 
 from common.keras_compat import keras
 from common.layers import BicubicUpscale, Channels, RgbToYcbcr, YcbcrToRgb
+from common.losses import PIXEL_LOSSES
 from common.scales import scale_name, scale_tuple
 
 layers = keras.layers
+
+CORE = "luma_network"  # what the model that refines luma is called within the whole
 
 
 def luma_model(name, scale, core):
@@ -13,7 +16,8 @@ def luma_model(name, scale, core):
     Args:
         name: of the model.
         scale: integer, or a tuple of them for one model that shares the core.
-        core: a Keras model (N, H, W, 1) -> (N, H, W, 1) on luma in [0, 255] (studio range).
+        core: a Keras model named `CORE`, (N, H, W, 1) -> (N, H, W, 1), on luma of the studio range
+            in [0, 255].
 
     Returns:
         a Keras model: RGB float32 (N, H, W, 3) in [0, 255] -> (N, H*scale, W*scale, 3), unclipped;
@@ -32,6 +36,13 @@ def luma_model(name, scale, core):
                        name=f"{name}_{scale_name(scale)}")
 
 
-def luma_head(model, scale):
-    """The same layers as a model from RGB to the refined luma (N, H*scale, W*scale, 1)."""
-    return keras.Model(model.input, model.get_layer(f"ycbcr_x{scale}").input[0])
+def luma_heads(model, scale):
+    """The same layers as {scale: model from RGB to the refined luma (N, H*scale, W*scale, 1)}."""
+    return {s: keras.Model(model.input, model.get_layer(f"ycbcr_x{s}").input[0])
+            for s in scale_tuple(scale)}
+
+
+def luma_loss(name):
+    """A pixel loss between a luma head's output and the luma of the RGB patch, both in [0, 1]."""
+    loss, to_ycbcr = PIXEL_LOSSES[name], RgbToYcbcr()
+    return lambda luma, hr: loss(luma / 255, to_ycbcr(hr)[..., :1] / 255)

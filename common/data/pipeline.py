@@ -1,17 +1,21 @@
 """Training patches, drawn from `(seed, step)` alone so that a run can be repeated and resumed."""
 
 import hashlib
+import logging
 
 import numpy as np
 
 from common.cli import UserError
 from common.images import read_size
 
+log = logging.getLogger("sr_zoo")
+
 
 class PatchSampler:
     """Draws aligned LR and HR patches; `batch(step)` is a pure function of seed and step.
 
-    Images come in a new random order each epoch, so that all are seen equally often.
+    Images come in a new random order each epoch, so that all are seen equally often. Images smaller
+    than a patch are left out, and a log line says so.
 
     Args:
         store: an `ImageStore`.
@@ -22,19 +26,25 @@ class PatchSampler:
         augment: flip and turn at random (8 ways).
 
     Raises:
-        UserError: a patch is larger than an image; the smallest is named.
+        UserError: a patch is larger than every image; the largest is named.
     """
 
     def __init__(self, store, scale, patch_size, batch_size, seed, augment=True):
         self.scale, self.patch_size, self.batch_size = scale, patch_size, batch_size
-        self._lr, self._hr, self._seed, self._augment = store.lr, store.hr, seed, augment
+        self._seed, self._augment = seed, augment
         self._order = (None, None)  # of the epoch drawn last
-        smallest = min(range(len(store)), key=lambda i: min(store.lr[i].shape[:2]))
-        height, width = store.lr[smallest].shape[:2]
-        if min(height, width) < patch_size:
-            raise UserError(f"--patch_size {patch_size} is larger than the LR image of "
-                            f"{store.pairs[smallest].hr} ({width}x{height} pixels); choose at most "
-                            f"{min(height, width)}")
+        sides = [min(lr.shape[:2]) for lr in store.lr]
+        kept = [i for i, side in enumerate(sides) if side >= patch_size]
+        if not kept:
+            largest = int(np.argmax(sides))
+            height, width = store.lr[largest].shape[:2]
+            raise UserError(f"--patch_size {patch_size} is larger than every LR image; the largest "
+                            f"is that of {store.pairs[largest].hr} ({width}x{height} pixels at "
+                            f"x{scale}): choose at most {sides[largest]}")
+        if len(kept) < len(sides):
+            log.info("%d of %d images are smaller than a patch of %d LR pixels at x%d and are left "
+                     "out", len(sides) - len(kept), len(sides), patch_size, scale)
+        self._lr, self._hr = ([images[i] for i in kept] for images in (store.lr, store.hr))
 
     def scale_of(self, step):
         """The scale of a step's patches."""

@@ -7,7 +7,7 @@ from common.data.datasets import describe
 from common.options import parse
 
 
-def training_command(name, options_class, build_step, argv):
+def training_command(name, options_class, build_step, argv, lines=None):
     """Read the options of a model and train it.
 
     Args:
@@ -15,6 +15,7 @@ def training_command(name, options_class, build_step, argv):
         options_class: a dataclass that extends `TrainOptions`.
         build_step: as in `loop.train`.
         argv: the flags, in the zoo's own words.
+        lines: as in `loop.train`.
 
     Raises:
         UserError: as `options.parse` and `loop.train`.
@@ -31,4 +32,4 @@ def training_command(name, options_class, build_step, argv):
     quiet_tensorflow(options.chip)
     from common.training.loop import train
 
-    train(name, options, build_step)
+    train(name, options, build_step, lines)

@@ -8,6 +8,8 @@ from jsonargparse.typing import NonNegativeFloat, NonNegativeInt, PositiveFloat,
 from common.options import option
 
 Schedule = Literal["constant", "exponential", "staircase", "halve", "cosine"]
+Loss = Literal["l1", "mse", "charbonnier"]
+Channel = Literal["rgb", "y", "gray"]
 Clip = Literal["none", "global_norm", "norm", "value", "adjustable"]
 Steps = tuple[PositiveInt, ...]
 
@@ -46,7 +48,7 @@ class TrainOptions:
     evaluate_only: bool = option(False, "measure the weights of --load, or the run's best, and "
                                         "stop")
     # optimisation
-    loss: Literal["l1", "mse", "charbonnier"] = option("l1", "pixel loss")
+    loss: Loss = option("l1", "pixel loss")
     learning_rate: PositiveFloat = option(1e-4, "highest learning rate")
     lr_schedule: Schedule = option("constant", "course of the learning rate")
     decay_step: PositiveInt = option(500, "exponential (smooth) and staircase: steps per factor "
@@ -64,8 +66,7 @@ class TrainOptions:
     # validation and reports
     val_every: NonNegativeInt = option(0, "steps between validations; 0: every epoch")
     val_images: NonNegativeInt = option(0, "validate on the first so many images; 0: on all")
-    val_channel: Literal["rgb", "y", "gray"] = option("rgb", "channel of the validation's PSNR and "
-                                                             "SSIM")
+    val_channel: Channel = option("rgb", "channel of the validation's PSNR and SSIM")
     save_every: NonNegativeInt = option(0, "steps between checkpoints; 0: with each validation")
     save_epochs: NonNegativeInt = option(0, "in place of --save_every: epochs between checkpoints")
     keep_checkpoints: PositiveInt = option(3, "how many checkpoints are kept beside the best")

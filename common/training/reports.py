@@ -29,7 +29,7 @@ class Lines:
     """The wording of the log; a model whose log reads otherwise overrides a method."""
 
     def step(self, done, total, losses, rate, times, scale):
-        """After `--log_every` steps; `losses` are means since the last line, `times` a `Clock`'s."""
+        """After `--log_every` steps; `losses` are means since the last line, `times` of `Clock`."""
         return f"Step nr: [{done}/{total}] - Loss: {losses['loss']:.5f} - Lr: {rate:.7f}"
 
     def epoch(self, epoch, epochs, loss, val_psnr, val_ssim):

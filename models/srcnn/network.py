@@ -2,7 +2,7 @@
 
 from common.keras_compat import keras
 from common.layers import ShiftScale
-from common.luma import luma_model
+from common.luma import CORE, luma_model
 
 layers = keras.layers
 
@@ -25,7 +25,7 @@ def build(scale, kernels=(9, 5, 5), num_filters=(64, 32)):
 
 
 def core(kernels, num_filters):
-    """The luma network: (N, H, W, 1), luma of the enlarged image in [0, 255], to the same refined."""
+    """The luma network: (N, H, W, 1), the enlarged image's luma in [0, 255], to it refined."""
     small = keras.initializers.RandomNormal(0.0, 0.001)
     luma = keras.Input((None, None, 1), name="luma")
     x = ShiftScale(0.0, 1 / 255, name="to_unit")(luma)
@@ -35,4 +35,4 @@ def core(kernels, num_filters):
     x = layers.Conv2D(1, kernels[2], padding="same", name="conv3", dtype="float32",
                       kernel_initializer=small)(x)
     refined = ShiftScale(0.0, 255.0, name="to_levels")(x)
-    return keras.Model(luma, refined, name="luma_network")
+    return keras.Model(luma, refined, name=CORE)

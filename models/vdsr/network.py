@@ -2,7 +2,7 @@
 
 from common.keras_compat import keras
 from common.layers import ShiftScale
-from common.luma import luma_model
+from common.luma import CORE, luma_model
 
 layers = keras.layers
 
@@ -26,7 +26,7 @@ def build(scale, num_layers=20, num_filters=64):
 
 
 def core(num_layers, num_filters):
-    """The luma network: (N, H, W, 1), luma of the enlarged image in [0, 255], to the same refined."""
+    """The luma network: (N, H, W, 1), the enlarged image's luma in [0, 255], to it refined."""
     convs = [layers.Conv2D(num_filters, 3, padding="same", activation="relu",
                            kernel_initializer="he_normal", name=f"conv{i}")
              for i in range(1, num_layers)]
@@ -39,4 +39,4 @@ def core(num_layers, num_filters):
         x = convolution(x)
     residual = ShiftScale(0.0, 255.0, name="to_levels")(last(x))
     refined = layers.Add(name="add_input", dtype="float32")([luma, residual])
-    return keras.Model(luma, refined, name="luma_network")
+    return keras.Model(luma, refined, name=CORE)

@@ -93,11 +93,17 @@ def test_draws_are_the_same_on_every_numpy():
         [[3, 36, 110], [5, 4, 24], [6, 77, 67], [5, 5, 118]]]
 
 
-def test_a_patch_larger_than_an_image_is_refused(store):
-    with pytest.raises(UserError, match=r"--patch_size 115 .*img_005.png \(114x172 pixels\).*114"):
-        PatchSampler(store, 2, 115, 16, seed=0)
-    lr, _ = PatchSampler(store, 2, 114, 16, seed=0).batch(0)
-    assert lr.shape == (16, 114, 114, 3)
+def test_a_patch_larger_than_every_image_is_refused(store):
+    sides = sorted(min(lr.shape[:2]) for lr in store.lr)
+    with pytest.raises(UserError, match=rf"--patch_size {sides[-1] + 1} .*at most {sides[-1]}"):
+        PatchSampler(store, 2, sides[-1] + 1, 16, seed=0)
+
+
+def test_images_smaller_than_a_patch_are_left_out_and_counted(store, caplog):
+    with caplog.at_level("INFO"):
+        sampler = PatchSampler(store, 2, 115, 16, seed=0)  # img_005 has 114 columns
+    assert "1 of 5 images are smaller than a patch of 115 LR pixels" in caplog.text
+    assert sampler.batch(0)[0].shape == (16, 115, 115, 3)
 
 
 def test_patch_dataset_gives_the_batches_in_order(store):

@@ -1,0 +1,63 @@
+"""Train SRCNN: `python -m models.srcnn.train --help`.
+
+The defaults are the paper's recipe (arXiv 1501.00092); the presets in `configs/` change it.
+"""
+
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal, Optional
+
+if __package__ in (None, ""):  # started as a file: python models/srcnn/train.py
+    sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
+
+from jsonargparse.typing import NonNegativeInt, PositiveFloat, PositiveInt
+
+from common.cli import run_command
+from common.options import option
+from common.training.command import training_command
+from common.training.options import Channel, Loss, Steps, TrainOptions
+
+
+@dataclass
+class SrcnnOptions(TrainOptions):
+    """The paper's SRCNN: SGD on 33-pixel patches, the last layer at a tenth of the rate."""
+
+    scale: PositiveInt = option(3)
+    kernels: Steps = option((9, 5, 5), "sides of the three kernels: [9,1,5], [9,3,5] or [9,5,5]")
+    num_filters: Steps = option((64, 32), "features after the first and the second layer")
+    batch_size: PositiveInt = option(128)
+    patch_size: PositiveInt = option(11, "side of a low-resolution patch, pixels (the paper's 33 "
+                                         "pixels are of the enlarged image)")
+    train_steps: Optional[PositiveInt] = option(8_000_000, "optimizer steps in all (the paper "
+                                                           "counts 8e8 back-propagations)")
+    loss: Loss = option("mse", "loss on luma in [0, 1]")
+    optimizer: Literal["sgd", "adam"] = option("sgd", "sgd with momentum 0.9, or adam")
+    learning_rate: PositiveFloat = option(1e-4)
+    last_layer_factor: PositiveFloat = option(0.1, "rate of the last layer over that of the others")
+    val_every: NonNegativeInt = option(10_000)
+    val_channel: Channel = option("y")
+
+
+def build_step(options):
+    """The luma network with the paper's optimizer, or Adam; the last layer learns more slowly."""
+    import models
+    from common.luma import CORE, luma_heads, luma_loss
+    from common.training.steps import PixelStep, adam, sgd
+
+    model = models.create("srcnn", options.scale, kernels=options.kernels,
+                          num_filters=options.num_filters)
+    return PixelStep(model, sgd() if options.optimizer == "sgd" else adam(),
+                     luma_loss(options.loss), options.clip, options.clip_threshold,
+                     luma_heads(model, options.scale),
+                     slow_layers=[model.get_layer(CORE).get_layer("conv3")],
+                     slow_factor=options.last_layer_factor)
+
+
+def main(argv):
+    """Read the flags and train."""
+    return training_command("srcnn", SrcnnOptions, build_step, argv)
+
+
+if __name__ == "__main__":
+    run_command(main)

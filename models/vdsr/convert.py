@@ -1,0 +1,34 @@
+"""The authors' VDSR weights as weights of the zoo."""
+
+EXPECTS = {"matlab": "VDSR_Official.mat with model.weight and model.bias"}
+
+
+def convert(source, scale):
+    """The arrays of `VDSR_Official.mat`, which are the same for every scale (luma in [0, 1]).
+
+    Args:
+        source: a `common.foreign_weights.Source`.
+        scale: a number or a tuple; None: x2, x3 and x4 together.
+
+    Returns:
+        scale, options of the network, `{layer name: [arrays]}`.
+
+    Raises:
+        UserError: another network's arrays.
+    """
+    count = source.count("model.weight.{}")
+    if not count:
+        raise source.unfit(f"expected model.weight and model.bias, found {source.names()}")
+    arrays, channels = [], 1
+    for i in range(count):
+        kernel, bias = source.take(f"model.weight.{i}"), source.take(f"model.bias.{i}")
+        kernel = kernel.reshape(kernel.shape + (1,) * (4 - kernel.ndim))  # MATLAB drops a last 1
+        if kernel.shape[:3] != (3, 3, channels) or bias.size != kernel.shape[3]:
+            raise source.unfit(f"model.weight.{i} is of {kernel.shape}")
+        arrays += [kernel, bias.ravel()]
+        channels = kernel.shape[3]
+    if channels != 1:
+        raise source.unfit(f"its last layer gives {channels} channels, not luma")
+    source.finish()
+    options = {"num_layers": count, "num_filters": arrays[0].shape[3]}
+    return scale or (2, 3, 4), options, {"luma_network": arrays}
