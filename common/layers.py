@@ -27,7 +27,10 @@ class ShiftScale(keras.layers.Layer):
         self.scale = _plain(scale)
 
     def call(self, inputs):
-        return (inputs + tf.constant(self.shift)) * tf.constant(self.scale)
+        # One shift per channel, since tf2onnx cannot move a transposition past the sum with a scalar
+        # and TensorFlow on a CPU fails to merge the sum with one element into a convolution.
+        shift = np.broadcast_to(self.shift, [inputs.shape[-1]])
+        return (inputs + tf.constant(shift, tf.float32)) * tf.constant(self.scale)
 
     def get_config(self):
         return {**super().get_config(), "shift": self.shift, "scale": self.scale}

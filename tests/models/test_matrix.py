@@ -5,14 +5,21 @@ import pytest
 
 import models
 from common import weights
+from common.cli import UserError
 from common.inference import Upscaler
 from common.keras_compat import keras, set_seed, tf
 from common.losses import l1
 from common.training.steps import PixelStep, adam
 
 # Networks small enough to test at every scale; a model that is missing here fails the first test.
-SMALL = {"edsr": {"num_blocks": 2, "num_filters": 8, "res_scale": 0.5}}
+SMALL = {"bsrn": {"num_features": 8, "num_states": 8, "num_recursions": 3},
+         "edsr": {"num_blocks": 2, "num_filters": 8, "res_scale": 0.5},
+         "srcnn": {"num_filters": (8, 8)},
+         "vdsr": {"num_layers": 4, "num_filters": 8}}
 CASES = [(name, scale) for name in models.available() for scale in models.network(name).SCALES]
+
+
+JOINT = [name for name in models.available() if getattr(models.network(name), "JOINT", False)]
 
 
 @pytest.fixture(params=CASES, ids=lambda case: f"{case[0]}_x{case[1]}")
@@ -60,6 +67,7 @@ from common.device import quiet_tensorflow
 quiet_tensorflow("cpu")
 import models
 from common import weights
+from common.cli import UserError
 model = models.load(sys.argv[1])
 np.save(sys.argv[3], model(np.load(sys.argv[2])).numpy())
 weights.save(model, sys.argv[4])
@@ -86,7 +94,7 @@ def test_train_steps_lower_the_loss(case, photo):
     side = hr.shape[0] // scale
     lr = hr[::scale, ::scale][:side, :side]
     step = PixelStep(model, adam(), l1)
-    step.set_learning_rate(1e-3)
+    step.set_learning_rate(2e-3)
     batch = tf.constant(lr[None]), tf.constant(hr[None])
     losses = [float(step(batch)["loss"]) for _ in range(20)]
     assert losses[-1] < 0.8 * losses[0], losses
@@ -106,3 +114,34 @@ def test_self_ensemble_does_not_depend_on_how_the_image_is_turned(case, photo, t
     lr = photo(18, 25).astype("float32")
     turned = upscale.predict(np.ascontiguousarray(turn(lr)))
     np.testing.assert_allclose(turned, turn(upscale.predict(lr)), atol=1e-2)
+
+
+@pytest.mark.parametrize("name", JOINT)
+def test_a_joint_model_holds_one_model_per_scale(name, photo, tmp_path):
+    set_seed(0)
+    model = models.create(name, (2, 3, 4), **SMALL[name])
+    lr = photo(17, 23)[None].astype("float32")
+    answers = model(lr)
+    assert sorted(answers) == ["x2", "x3", "x4"]
+    path = tmp_path / "joint.h5"
+    weights.save(model, path)
+    again = models.load(path)(lr)
+    stock = keras.models.load_model(str(path), compile=False)(lr)
+    for scale in (2, 3, 4):
+        sr = answers[f"x{scale}"].numpy()
+        assert sr.shape == (1, 17 * scale, 23 * scale, 3)
+        np.testing.assert_allclose(models.load(path, scale)(lr).numpy(), sr, atol=1e-3)
+        np.testing.assert_array_equal(again[f"x{scale}"].numpy(), sr)
+        np.testing.assert_array_equal(stock[f"x{scale}"].numpy(), sr)
+
+
+@pytest.mark.parametrize("name", [name for name in models.available() if name not in JOINT])
+def test_other_models_refuse_several_scales(name):
+    with pytest.raises(UserError, match="one scale at a time"):
+        models.create(name, (2, 3), **SMALL[name])
+
+
+def test_a_grey_image_stays_grey(case, photo):
+    grey = photo(20, 30)[..., 1]
+    sr = Upscaler(case[2])(grey)
+    assert sr.shape == (20 * case[1], 30 * case[1]) and sr.dtype == np.uint8

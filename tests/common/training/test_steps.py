@@ -63,6 +63,51 @@ def test_clipping_is_part_of_the_step(photo):
     assert np.sqrt(sum((m**2).sum() for m in moved)) == pytest.approx(0.5, rel=1e-3)
 
 
+def test_adjustable_clipping_follows_the_rate():
+    clipped = clip_gradients([tf.constant([3.0, 0.01])], "adjustable", 0.004, tf.constant(0.1))
+    np.testing.assert_allclose(clipped[0].numpy(), [0.04, 0.01], rtol=1e-6)
+
+
+def test_weight_decay_is_added_to_the_gradients_of_kernels(photo):
+    model = small_edsr()
+    step = PixelStep(model, keras.optimizers.SGD(1.0), lambda sr, hr: 0.0 * tf.reduce_mean(sr),
+                     weight_decay=0.5)
+    step.set_learning_rate(0.1)
+    before = model.get_weights()
+    step(batch(photo))
+    for old, new in zip(before, model.get_weights()):
+        np.testing.assert_allclose(new, old * (0.95 if old.ndim > 1 else 1), rtol=1e-5)
+
+
+def test_a_slow_layer_moves_a_tenth_as_far(photo):
+    moved = []
+    for slow in (False, True):
+        model = small_edsr()
+        layer = model.get_layer("tail")
+        step = PixelStep(model, adam(), l1, slow_layers=[layer] if slow else [])
+        step.set_learning_rate(1e-3)
+        before = [layer.get_weights()[0], model.get_layer("head").get_weights()[0]]
+        step(batch(photo))
+        after = [layer.get_weights()[0], model.get_layer("head").get_weights()[0]]
+        moved.append([new - old for new, old in zip(after, before)])
+    np.testing.assert_allclose(moved[1][0], 0.1 * moved[0][0], atol=1e-8)
+    np.testing.assert_allclose(moved[1][1], moved[0][1], atol=1e-8)
+
+
+def test_each_head_trains_its_own_layers(photo):
+    set_seed(0)
+    model = models.create("bsrn", (2, 3), num_features=8, num_states=8, num_recursions=2)
+    heads = {scale: keras.Model(model.input, model.output[f"x{scale}"]) for scale in (2, 3)}
+    step = PixelStep(model, adam(), l1, heads=heads)
+    step.set_learning_rate(1e-3)
+    before = {layer.name: layer.get_weights() for layer in model.layers if layer.get_weights()}
+    step(batch(photo), scale=2)
+    changed = {name for name, arrays in before.items()
+               if any((a != b).any() for a, b in zip(arrays, model.get_layer(name).get_weights()))}
+    assert {"last_conv_x2", "upscale_x2_conv1", "module_conv3", "first_conv"} <= changed
+    assert not {"last_conv_x3", "upscale_x3_conv1"} & changed
+
+
 def test_the_step_is_traced_once(photo):
     step = PixelStep(small_edsr(), adam(), l1)
     for _ in range(3):
