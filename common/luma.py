@@ -42,7 +42,16 @@ def luma_heads(model, scale):
             for s in scale_tuple(scale)}
 
 
-def luma_loss(name):
-    """A pixel loss between a luma head's output and the luma of the RGB patch, both in [0, 1]."""
+def luma_loss(name, margin=0):
+    """A pixel loss between a luma head's output and the luma of the RGB patch, both in [0, 1].
+
+    Args:
+        name: of `PIXEL_LOSSES`.
+        margin: pixels of the patch's border, where the zeros around it reach, that do not count.
+    """
     loss, to_ycbcr = PIXEL_LOSSES[name], RgbToYcbcr()
-    return lambda luma, hr: loss(luma / 255, to_ycbcr(hr)[..., :1] / 255)
+
+    def inner(luma):
+        return luma[:, margin:-margin, margin:-margin] if margin else luma
+
+    return lambda luma, hr: loss(inner(luma) / 255, inner(to_ycbcr(hr)[..., :1]) / 255)
