@@ -2,6 +2,7 @@
 
 import contextlib
 import os
+import shutil
 import tempfile
 from pathlib import Path
 
@@ -29,6 +30,30 @@ def atomic_path(path):
     finally:
         if temporary.exists():
             temporary.unlink()
+
+
+@contextlib.contextmanager
+def atomic_folder(path):
+    """Give a temporary folder; it becomes `path` when the block ends well.
+
+    It takes the place of an older folder as a whole; after an error that stays as it was.
+    """
+    path = Path(path)
+    make_folder(path.parent)
+    beside = Path(tempfile.mkdtemp(prefix=f".{path.name[:40]}.", dir=str(path.parent)))
+    temporary, older = beside / "new", beside / "old"
+    try:
+        temporary.mkdir()
+        yield temporary
+        for file in temporary.rglob("*"):
+            if file.is_file():
+                with open(file, "rb+") as opened:
+                    os.fsync(opened.fileno())
+        if path.exists():
+            os.replace(path, older)
+        os.replace(temporary, path)
+    finally:
+        shutil.rmtree(beside, ignore_errors=True)
 
 
 def write_text(path, text):

@@ -84,6 +84,11 @@ def layer_variables(layer):
     return list(layer.weights)
 
 
+def tf_variables(model):
+    """The `tf.Variable`s of a model, which an export has to keep."""
+    return [variable.value if IS_KERAS_3 else variable for variable in model.variables]
+
+
 def build_optimizer(optimizer, variables):
     """Create the optimizer's slots now, so that a checkpoint can be restored into them."""
     if IS_KERAS_3:

@@ -27,8 +27,8 @@ class ShiftScale(keras.layers.Layer):
         self.scale = _plain(scale)
 
     def call(self, inputs):
-        # One shift per channel, since tf2onnx cannot move a transposition past the sum with a scalar
-        # and TensorFlow on a CPU fails to merge the sum with one element into a convolution.
+        # One shift per channel: tf2onnx cannot move a transposition past the sum with a scalar, and
+        # TensorFlow on a CPU fails to merge the sum with a vector of one into a convolution.
         shift = np.broadcast_to(self.shift, [inputs.shape[-1]])
         return (inputs + tf.constant(shift, tf.float32)) * tf.constant(self.scale)
 

@@ -36,14 +36,22 @@ def luma_model(name, scale, core):
                        name=f"{name}_{scale_name(scale)}")
 
 
-def luma_heads(model, scale):
-    """The same layers as {scale: model from RGB to the refined luma (N, H*scale, W*scale, 1)}."""
+def luma_heads(model, options):
+    """What training runs of a luma model, as `heads` of a `PixelStep`.
+
+    {scale: model from RGB to the refined luma (N, H*scale, W*scale, 1)} over the same layers; for
+    luma patches (--dataset hdf5) the core alone, whatever the scale.
+    """
+    if options.dataset == "hdf5":
+        return {None: model.get_layer(CORE)}
     return {s: keras.Model(model.input, model.get_layer(f"ycbcr_x{s}").input[0])
-            for s in scale_tuple(scale)}
+            for s in scale_tuple(options.scale)}
 
 
 def luma_loss(name, margin=0):
-    """A pixel loss between a luma head's output and the luma of the RGB patch, both in [0, 1].
+    """A pixel loss between a luma head's output and the luma of the HR patch, both in [0, 1].
+
+    The HR patch is RGB, or luma (one channel), in [0, 255].
 
     Args:
         name: of `PIXEL_LOSSES`.
@@ -54,4 +62,7 @@ def luma_loss(name, margin=0):
     def inner(luma):
         return luma[:, margin:-margin, margin:-margin] if margin else luma
 
-    return lambda luma, hr: loss(inner(luma) / 255, inner(to_ycbcr(hr)[..., :1]) / 255)
+    def luma_of(hr):
+        return hr if hr.shape[-1] == 1 else to_ycbcr(hr)[..., :1]
+
+    return lambda luma, hr: loss(inner(luma) / 255, inner(luma_of(hr)) / 255)

@@ -26,14 +26,21 @@ from common.options import OneLineParser
 
 SIZES = (128, 256, 512)
 PRECISIONS = ("float32", "bfloat16")
-NAMES = (*(f"inference_{size}" for size in SIZES), "train_step", "input_pipeline",
-         "training_loop_demo", "training_loop_baseline")
 BASELINE = {"num_blocks": 16, "num_filters": 64, "res_scale": 1.0}
 DEMO = {"num_blocks": 4, "num_filters": 32, "res_scale": 1.0}
 BATCH, PATCH, SCALE = 16, 48, 2
+# name: (model, network, batch, LR patch); what else there is to a step are the model's defaults
+TRAIN_STEPS = {
+    "train_step": ("edsr", BASELINE, BATCH, PATCH),
+    "train_step_bsrn": ("bsrn", {"num_features": 64, "num_states": 64, "num_recursions": 16}, 8,
+                        48),
+    "train_step_bsrn_small": ("bsrn", {"num_features": 32, "num_states": 32, "num_recursions": 4},
+                              8, 24),
+}
 # name: (network, LR patch, steps of the loop, steps after which as many bare ones are timed)
 LOOPS = {"training_loop_demo": (DEMO, 24, 101, 20),
          "training_loop_baseline": (BASELINE, PATCH, 9, 3)}
+NAMES = (*(f"inference_{size}" for size in SIZES), *TRAIN_STEPS, "input_pipeline", *LOOPS)
 LEARNING_RATE = 1e-4
 SETTLE_SECONDS = 0.3  # longer than the threads of the engine before go on spinning
 MAX_DIFFERENCE = {"float32": 0.02}  # of 255
@@ -81,7 +88,7 @@ def _parse(argv):
 
 
 def _measurement(name):
-    return {"train_step": train_step, "input_pipeline": input_pipeline,
+    return {"input_pipeline": input_pipeline, **dict.fromkeys(TRAIN_STEPS, train_step),
             **dict.fromkeys(LOOPS, training_loop)}.get(name, inference)
 
 
@@ -219,35 +226,51 @@ def _check_images(what, sr, truth, precision):
 
 
 def train_step(name, arguments):
-    """One step of EDSR-baseline x2, L1 and Adam, batch 16, LR patch 48."""
+    """One step of a model's training as its `build_step` makes it, x2, in each precision."""
     from common.keras_compat import tf
-    from common.losses import PIXEL_LOSSES
-    from common.training.steps import PixelStep, adam
     from scripts.benchmark_engines import Unavailable, torch_training
 
+    model, network, batch_size, patch_size = TRAIN_STEPS[name]
     draw = np.random.default_rng(0)
-    lr = draw.integers(0, 256, (BATCH, PATCH, PATCH, 3), dtype=np.uint8)
+    lr = draw.integers(0, 256, (batch_size, patch_size, patch_size, 3), dtype=np.uint8)
     hr = lr.repeat(SCALE, axis=1).repeat(SCALE, axis=2)
     batch = (tf.constant(lr), tf.constant(hr))
     rows = []
     for precision in PRECISIONS:
         engines, reasons = {}, {}
-        plain = _baseline("float32")
-        weights = plain.get_weights()
+        plain, options = _step(model, network, "float32")
+        weights = plain.model.get_weights()
         try:
-            step = PixelStep(_baseline(precision, weights), adam(), PIXEL_LOSSES["l1"])
-            step.set_learning_rate(LEARNING_RATE)
-            engines["sr-zoo"] = lambda step=step: float(step(batch)["loss"])
+            step, _ = _step(model, network, precision, weights)
+            engines["sr-zoo"] = lambda step=step: float(step(batch, SCALE)["loss"])
         except Unavailable as error:
             reasons["sr-zoo"] = str(error)
         try:
-            engines["torch"] = torch_training(plain, (lr, hr), LEARNING_RATE, precision,
-                                              arguments.threads)
+            engines["torch"] = torch_training(
+                plain.model, (lr, hr), LEARNING_RATE, precision, arguments.threads,
+                clip_norm={"none": None, "norm": options.clip_threshold}[options.clip])
         except Unavailable as error:
             reasons["torch"] = str(error)
         _check_losses(f"{name} {precision}", engines, MAX_LOSS_DIFFERENCE[precision])
         rows += timed_rows(name, precision, take_turns(engines, arguments.runs), reasons)
     return rows
+
+
+def _step(model, network, precision, weights=None):
+    from common.keras_compat import set_seed
+    from models.bsrn import train as bsrn
+    from models.edsr import train as edsr
+
+    options_class, build_step = {"bsrn": (bsrn.BsrnOptions, bsrn.build_step),
+                                 "edsr": (edsr.EdsrOptions, edsr.build_step)}[model]
+    _open(precision)
+    set_seed(0)
+    options = options_class(scale=SCALE, **network)
+    step = build_step(options)
+    if weights is not None:
+        step.model.set_weights(weights)
+    step.set_learning_rate(LEARNING_RATE)
+    return step, options
 
 
 def _check_losses(what, engines, bound):

@@ -1,4 +1,4 @@
-"""EDSR from one set of weights in other engines, for `scripts.benchmark` to measure against.
+"""The zoo's networks in other engines, for `scripts.benchmark` to measure against.
 
 Each engine that is not installed, or cannot do a precision, raises `Unavailable` with the reason.
 """
@@ -10,6 +10,8 @@ import warnings
 
 import numpy as np
 
+from scripts.benchmark_networks import torch_network
+
 
 class Unavailable(Exception):
     """Why an engine takes no part in a measurement."""
@@ -20,64 +22,6 @@ def require(*modules):
     lacking = [module for module in modules if importlib.util.find_spec(module) is None]
     if lacking:
         raise Unavailable(f"{' and '.join(lacking)} not installed")
-
-
-def torch_edsr(model):
-    """A zoo EDSR as a PyTorch module with the same weights.
-
-    Args:
-        model: a model of `models.create("edsr", ...)`, one upsampling stage, res_scale 1.
-
-    Returns:
-        a module that maps RGB (N, 3, H, W) in [0, 255] to (N, 3, H*scale, W*scale), in the
-        channels_last memory format.
-    """
-    require("torch")
-    import torch
-    from torch import nn
-
-    from models.edsr.network import DIV2K_MEAN
-
-    names = [layer.name for layer in model.layers]
-    block_count = sum(name.endswith("_conv1") for name in names)
-    shuffle = model.get_layer("upsample0_shuffle").block_size
-
-    def conv(name, order=None):
-        kernel, bias = model.get_layer(name).get_weights()
-        if order is not None:
-            kernel, bias = kernel[..., order], bias[order]
-        layer = nn.Conv2d(kernel.shape[2], kernel.shape[3], 3, padding=1)
-        layer.weight.data = torch.from_numpy(kernel.transpose(3, 2, 0, 1).copy())
-        layer.bias.data = torch.from_numpy(bias.copy())
-        return layer
-
-    class Block(nn.Module):
-        def __init__(self, index):
-            super().__init__()
-            self.conv1, self.conv2 = conv(f"block{index}_conv1"), conv(f"block{index}_conv2")
-
-        def forward(self, x):
-            return x + self.conv2(torch.relu(self.conv1(x)))
-
-    class Edsr(nn.Module):
-        def __init__(self):
-            super().__init__()
-            features = model.get_layer("upsample0_conv").get_weights()[1].size // shuffle**2
-            # PyTorch's pixel shuffle takes a feature's pixels one after the other, TensorFlow's
-            # the features of a pixel.
-            order = np.arange(features * shuffle**2).reshape(shuffle**2, features).T.ravel()
-            self.head, self.body, self.tail = conv("head"), conv("body"), conv("tail")
-            self.blocks = nn.Sequential(*[Block(i) for i in range(block_count)])
-            self.upsample = conv("upsample0_conv", order)
-            self.register_buffer("mean", torch.tensor(DIV2K_MEAN).reshape(1, 3, 1, 1))
-
-        def forward(self, x):
-            x = self.head((x - self.mean.float()).to(self.head.weight.dtype))
-            x = x + self.body(self.blocks(x))
-            x = nn.functional.pixel_shuffle(self.upsample(x), shuffle)
-            return self.tail(x).float() + self.mean.float()
-
-    return Edsr().to(memory_format=torch.channels_last)
 
 
 def torch_inference(model, image, precision, threads):
@@ -96,7 +40,7 @@ def torch_inference(model, image, precision, threads):
     import torch
 
     torch.set_num_threads(threads)
-    network = torch_edsr(model).eval()
+    network = torch_network(model).eval()
     if precision == "bfloat16":
         network = network.to(torch.bfloat16)
     x = torch.from_numpy(_nchw(image)).to(memory_format=torch.channels_last)
@@ -108,34 +52,42 @@ def torch_inference(model, image, precision, threads):
     return run
 
 
-def torch_training(model, batch, learning_rate, precision, threads):
+def torch_training(model, batch, learning_rate, precision, threads, clip_norm=None):
     """A function without arguments that takes one step of Adam on the L1 loss in PyTorch.
 
     Args:
-        model: a zoo EDSR with the weights to start from.
+        model: a zoo model with the weights to start from.
         batch: (lr, hr) uint8 patches, NHWC.
         learning_rate: of Adam(.9, .999, 1e-8).
         precision: float32, or bfloat16 by autocast (float32 weights).
         threads: how many it may use.
+        clip_norm: bound of the norm of each gradient; None: no clipping.
 
     Returns:
-        function to the loss before the step.
+        function to the loss before the step; of a network with several outputs the mean of theirs,
+        each with twice the weight of the one before.
     """
     require("torch")
     import torch
 
     torch.set_num_threads(threads)
-    network = torch_edsr(model).train()
-    optimizer = torch.optim.Adam(network.parameters(), learning_rate, eps=1e-8)
+    network = torch_network(model).train()
+    parameters = list(network.parameters())
+    optimizer = torch.optim.Adam(parameters, learning_rate, eps=1e-8)
     lr, hr = (torch.from_numpy(part).permute(0, 3, 1, 2) for part in batch)
     autocast = precision == "bfloat16"
 
     def run():
         optimizer.zero_grad(set_to_none=True)
         with torch.autocast("cpu", torch.bfloat16, enabled=autocast):
-            sr = network(lr.float())
-        loss = torch.nn.functional.l1_loss(sr, hr.float())
+            images = network.images(lr.float())
+        truth, total = hr.float(), 2**len(images) - 1
+        loss = sum(2**i / total * torch.nn.functional.l1_loss(image, truth)
+                   for i, image in enumerate(images))
         loss.backward()
+        if clip_norm is not None:
+            for parameter in parameters:
+                torch.nn.utils.clip_grad_norm_(parameter, clip_norm)
         optimizer.step()
         return loss.item()
 
@@ -191,7 +143,7 @@ def to_onnx(model, shape):
     x = torch.zeros(1, 3, *shape[:2])
     with warnings.catch_warnings(), contextlib.redirect_stdout(io.StringIO()):
         warnings.simplefilter("ignore")
-        torch.onnx.export(torch_edsr(model).eval(), (x,), target, dynamo=False,
+        torch.onnx.export(torch_network(model).eval(), (x,), target, dynamo=False,
                           input_names=["lr"], output_names=["sr"], opset_version=17)
     return target.getvalue()
 

@@ -1,7 +1,8 @@
-"""Score a network, or bicubic, on a set of images: `python -m scripts.evaluate`."""
+"""Score networks, or bicubic, on sets of images: `python -m scripts.evaluate`."""
 
 import json
 import math
+import tempfile
 import time
 from pathlib import Path
 
@@ -12,24 +13,30 @@ from common import metrics
 from common.cli import UserError, run_command
 from common.data import bicubic
 from common.data.datasets import describe, open_images
+from common.data.pairs import cropped
 from common.files import make_folder, write_text
 from common.images import read_image, read_rgb, write_image
 from common.options import OneLineParser
-from scripts.network_options import Choice, add_network_options, choose_weights, open_upscaler
+from scripts.network_options import add_network_options, open_upscaler
+from scripts.weight_folders import choose_networks
 
 METRICS = {"psnr": metrics.psnr, "ssim": metrics.ssim}
 _FORMATS = {"psnr": "{:.2f}", "ssim": "{:.4f}"}
 
 
 def main(argv):
-    """Run the command."""
+    """Run the command; status 2 if some weights of a folder could not be measured."""
     arguments = _parser().read(argv)
     _check(arguments)
-    rows = [_row(arguments)]
+    with tempfile.TemporaryDirectory() as folder:
+        networks, failed = choose_networks(arguments, Path(folder))
+        rows = list(_rows(arguments, networks))
+    keys = _telling(rows)
     if arguments.per_image:
-        listing = [[image["name"], *_scores(image, arguments.metrics)]
-                   for image in rows[0]["per_image"]]
-        print(_aligned(["image", *map(str.upper, arguments.metrics)], listing), end="\n\n")
+        listing = [[*(_cell(row, key) for key in keys), image["name"],
+                    *_scores(image, arguments.metrics)]
+                   for row in rows for image in row["per_image"]]
+        print(_aligned([*keys, "image", *map(str.upper, arguments.metrics)], listing), end="\n\n")
     header, cells = table(rows, arguments.metrics)
     print(_aligned(header, cells))
     if arguments.json:
@@ -37,6 +44,7 @@ def main(argv):
     if arguments.markdown:
         lines = [header, ["---"] * len(header), *cells]
         write_text(arguments.markdown, "".join(f"| {' | '.join(line)} |\n" for line in lines))
+    return 2 if failed else 0
 
 
 def evaluate(upscale, pairs, scale, channel="y", crop_border=None, names=("psnr", "ssim"),
@@ -82,34 +90,76 @@ def evaluate(upscale, pairs, scale, channel="y", crop_border=None, names=("psnr"
 
 
 def table(rows, names):
-    """Header and cells, as text, of result rows."""
+    """Header and cells, as text, of result rows; the file is named where there are several."""
     header = ["dataset", "model", "scale", "channel", "border", "images", *map(str.upper, names)]
-    return header, [[row["dataset"], row["model"] + " self-ensemble" * row["self_ensemble"],
-                     f"x{row['scale']}", row["channel"], str(row["crop_border"]),
-                     str(row["images"]), *_scores(row, names)] for row in rows]
+    cells = [[_cell(row, "dataset"), row["model"] + _variant(row), _cell(row, "scale"),
+              row["channel"], str(row["crop_border"]), str(row["images"]), *_scores(row, names)]
+             for row in rows]
+    if "weights" in _telling(rows):
+        header, cells = ["weights", *header], [[_cell(row, "weights"), *line]
+                                               for row, line in zip(rows, cells)]
+    return header, cells
 
 
-def _row(arguments):
-    """One line of the result table: one model, scale and set."""
-    if arguments.model == "bicubic":
-        choice = Choice(None, "bicubic", arguments.scale)
-    else:
-        choice = choose_weights(arguments)
-    path, model, scale = choice
-    pairs = open_images(arguments.dataset, arguments.data_dir, scale)
+def _variant(row):
+    recursions = "" if row["recursions"] is None else f" recursions {row['recursions']}"
+    return recursions + " self-ensemble" * row["self_ensemble"]
+
+
+def _telling(rows):
+    """What tells the rows apart, of weights, dataset and scale."""
+    return [key for key in ("weights", "dataset", "scale") if len({row[key] for row in rows}) > 1]
+
+
+def _cell(row, key):
+    return f"x{row['scale']}" if key == "scale" else str(row[key])
+
+
+def _rows(arguments, networks):
+    """The lines of the result table: of each weight file every set at every scale."""
+    scales = sorted({choice.scale for _, choices in networks for choice in choices})
+    pairs = {(name, scale): open_images(name, arguments.data_dir, scale)
+             for name in arguments.dataset for scale in scales}
+    places = {}
     if arguments.save_images:
-        _check_folder(arguments.save_images, pairs)
-    upscale = open_upscaler(choice, arguments) if path else _bicubic(scale)
+        places = _image_folders(arguments, networks, pairs)
+    for weights, choices in networks:
+        upscalers = {choice.scale: open_upscaler(choice, arguments) if choice.path
+                     else _bicubic(choice.scale) for choice in choices}
+        for name in arguments.dataset:
+            for choice in choices:
+                yield _row(arguments, weights, choice, name, upscalers[choice.scale],
+                           pairs[name, choice.scale],
+                           places.get((weights, name, choice.scale)))
+
+
+def _row(arguments, weights, choice, name, upscale, pairs, save_images):
+    """One line of the result table: one weight file, set and scale."""
+    scale = choice.scale
     border = scale if arguments.crop_border is None else arguments.crop_border
     images = evaluate(upscale, pairs, scale, arguments.channel, border, arguments.metrics,
-                      arguments.save_images)
-    return {"dataset": arguments.dataset, "model": model, "scale": scale,
+                      save_images)
+    return {"dataset": name, "model": choice.model, "scale": scale,
             "channel": arguments.channel, "crop_border": border, "images": len(images),
             **{name: float(np.mean([image[name] for image in images]))
                for name in arguments.metrics},
-            "self_ensemble": arguments.self_ensemble,
-            "weights": Path(path).name if path else None,
-            "seconds": round(sum(image["seconds"] for image in images), 4), "per_image": images}
+            "self_ensemble": arguments.self_ensemble, "recursions": arguments.recursions,
+            "weights": weights, "seconds": round(sum(image["seconds"] for image in images), 4),
+            "per_image": images}
+
+
+def _image_folders(arguments, networks, pairs):
+    """{(weights, set, scale): folder for its pictures}, below `--save_images` where several."""
+    keys = [(weights, name, choice.scale) for weights, choices in networks
+            for choice in choices for name in arguments.dataset]
+    several = [len(set(column)) > 1 for column in zip(*keys)]
+    folders = {}
+    for key in keys:
+        parts = (key[0], key[1], f"x{key[2]}")
+        folders[key] = Path(arguments.save_images).joinpath(
+            *(str(part) for part, needed in zip(parts, several) if needed))
+        _check_folder(folders[key], pairs[key[1:]])
+    return folders
 
 
 def _bicubic(scale):
@@ -120,6 +170,7 @@ def _read(pair, scale):
     """LR and HR image of a pair, both uint8 [H, W] where both are grey, else both [H, W, 3]."""
     paths = [pair.hr] if pair.lr is None else [pair.hr, pair.lr]
     images = [read_rgb(path) for path in paths]
+    images[0] = cropped(images[0], pair.crop)
     if all(_is_grey(path) for path in paths):
         images = [np.ascontiguousarray(image[..., 0]) for image in images]
     if pair.lr is None:
@@ -141,14 +192,18 @@ def _check(arguments):
     if arguments.model not in (None, *known):
         raise UserError(f"no model {arguments.model!r}{models.nearest(arguments.model, known)}; "
                         f"choose one of {', '.join(known)}")
-    if arguments.scale is not None and arguments.scale < 1:
-        raise UserError(f"--scale {arguments.scale}: how many times larger, 2 or more")
+    for name in ("scale", "dataset"):
+        values = getattr(arguments, name)
+        if values is not None:
+            setattr(arguments, name, list(dict.fromkeys(values)))
+    if min(arguments.scale or [1]) < 1:
+        raise UserError(f"--scale {min(arguments.scale)}: how many times larger, 2 or more")
     if arguments.crop_border is not None and arguments.crop_border < 0:
         raise UserError(f"--crop_border {arguments.crop_border}: pixels, 0 or more")
     if arguments.model == "bicubic":
         if arguments.scale is None:
             raise UserError("--model bicubic needs --scale")
-        for option in ("weights", "self_ensemble", "tile", "tile_overlap"):
+        for option in ("weights", "self_ensemble", "tile", "tile_overlap", "recursions"):
             if getattr(arguments, option):
                 raise UserError(f"--{option} is for networks; bicubic has none")
     elif arguments.scale is None and arguments.weights is None:
@@ -191,17 +246,19 @@ def _finite(value):
 def _parser():
     parser = OneLineParser(
         prog="python -m scripts.evaluate",
-        description="Score a network, or bicubic, on a set of images: PSNR in dB, and SSIM with an "
+        description="Score networks, or bicubic, on sets of images: PSNR in dB, and SSIM with an "
                     "11x11 Gaussian window of sigma 1.5 on the valid region.")
     parser.add_argument("--model", metavar="M",
                         help=f"{', '.join(models.available())}, or bicubic")
-    parser.add_argument("--scale", type=int, metavar="S",
-                        help="how many times larger; default: what --weights holds")
+    parser.add_argument("--scale", type=int, nargs="+", metavar="S",
+                        help="how many times larger, one or several; default: what --weights holds")
     parser.add_argument("--weights", metavar="W",
-                        help="weight file of the zoo (.h5); default: the one that comes with it")
-    parser.add_argument("--dataset", default="auto", metavar="D",
-                        help=f"auto (told from the folder), or one of: {describe()}")
-    parser.add_argument("--data_dir", metavar="DIR", help="the data set's folder")
+                        help="weight file of the zoo (.h5), or a folder: every .h5 and every "
+                             "training checkpoint in it; default: the file that comes with the zoo")
+    parser.add_argument("--dataset", nargs="+", default=["auto"], metavar="D",
+                        help=f"auto (told from the folder), or one or several of: {describe()}")
+    parser.add_argument("--data_dir", metavar="DIR",
+                        help="the data set's folder, or the one that has it as a sub-folder")
     parser.add_argument("--channel", choices=metrics.CHANNELS, default="y",
                         help="y: luma of BT.601, as papers have it; rgb; gray: 8-bit grey")
     parser.add_argument("--crop_border", type=int, metavar="N",
@@ -210,7 +267,9 @@ def _parser():
                         help="what is computed")
     add_network_options(parser)
     parser.add_argument("--per_image", action="store_true", help="list every image as well")
-    parser.add_argument("--save_images", metavar="DIR", help="write the results here as PNG")
+    parser.add_argument("--save_images", metavar="DIR",
+                        help="write the results here as PNG, in sub-folders where there are "
+                             "several weights, sets or scales")
     parser.add_argument("--json", metavar="F", help="write the results as JSON")
     parser.add_argument("--markdown", metavar="F", help="write the table as Markdown")
     return parser

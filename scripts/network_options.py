@@ -1,10 +1,12 @@
 """What the commands that run a network share: its options, which weights are meant, opening it."""
 
+import inspect
 from collections import namedtuple
 
 import models
 from common.cli import UserError
 from common.device import CHIPS, PRECISIONS, open_device, quiet_tensorflow
+from common.scales import scale_tuple
 
 Choice = namedtuple("Choice", "path model scale")
 
@@ -17,6 +19,9 @@ def add_network_options(parser):
                         help="LR pixels around a tile; default: what the network sees, at most 32")
     parser.add_argument("--self_ensemble", action="store_true",
                         help="mean over the 8 flips and rotations: better, 8 times the work")
+    parser.add_argument("--recursions", type=int, metavar="N",
+                        help="of a recursive network (bsrn): fewer than it was trained with, for "
+                             "a cheaper answer")
     parser.add_argument("--precision", choices=PRECISIONS, default="auto",
                         help="auto: mixed_float16 on a GPU, float32 on a CPU")
     parser.add_argument("--chip", choices=CHIPS, default="auto", help="device to run on")
@@ -35,28 +40,75 @@ def choose_weights(arguments):
     Raises:
         UserError: no such weights, or of another model or scale.
     """
+    quiet_tensorflow(arguments.chip)  # the registry imports it
+    path = arguments.weights or models.bundled_weights(arguments.model or "edsr",
+                                                       arguments.scale or 2)
+    choices = choose_scales(path, arguments.model, arguments.scale and [arguments.scale])
+    if len(choices) > 1:
+        raise UserError(f"{_holds(path, choices[0].model, [c.scale for c in choices])}; choose "
+                        "one with --scale")
+    return choices[0]
+
+
+def choose_scales(path, model=None, scales=None):
+    """The choices that a weight file offers, after checking that it holds what was asked for.
+
+    Args:
+        path: a zoo `.h5`.
+        model: its name, None for any.
+        scales: which of its scales, None for all.
+
+    Returns:
+        list of `Choice`, one for each scale.
+
+    Raises:
+        UserError: no such weights, or of another model or scale.
+    """
     from common.weights import read_metadata
 
-    quiet_tensorflow(arguments.chip)  # the registry imports it
-    model, scale = arguments.model, arguments.scale
-    path = arguments.weights or models.bundled_weights(model or "edsr", scale or 2)
     metadata = read_metadata(path)
-    held = metadata["scale"]
-    scales = held if isinstance(held, list) else [held]
-    holds = f"{path} holds {metadata['model']} {' '.join(f'x{s}' for s in scales)}"
+    held = scale_tuple(metadata["scale"])
+    holds = _holds(path, metadata["model"], held)
     if model not in (None, metadata["model"]):
         raise UserError(f"{holds}, not {model}; correct --model or --weights")
-    if scale is None and len(scales) > 1:
-        raise UserError(f"{holds}; choose one with --scale")
-    if scale not in (None, *scales):
-        raise UserError(f"{holds}, not x{scale}; correct --scale or --weights")
-    return Choice(path, metadata["model"], scale or scales[0])
+    for scale in scales or ():
+        if scale not in held:
+            raise UserError(f"{holds}, not x{scale}; correct --scale or --weights")
+    return [Choice(path, metadata["model"], scale) for scale in scales or held]
 
 
 def open_upscaler(choice, arguments, progress=False):
-    """Open the device and the chosen network as an `Upscaler`."""
+    """Open the device and the chosen network as an `Upscaler`.
+
+    Raises:
+        UserError: `--recursions` for a network that does not have so many, or has none.
+    """
     from common.inference import Upscaler
 
+    changes = _changes(choice, arguments.recursions)
     open_device(arguments.chip, arguments.precision)
-    return Upscaler(models.load(choice.path, scale=choice.scale), arguments.tile,
+    return Upscaler(models.load(choice.path, scale=choice.scale, **changes), arguments.tile,
                     arguments.tile_overlap, arguments.self_ensemble, progress)
+
+
+def _changes(choice, recursions):
+    """The options of the network that differ from those it was trained with."""
+    from common.weights import read_metadata
+
+    if recursions is None:
+        return {}
+    known = inspect.signature(models.network(choice.model).build).parameters
+    if "num_recursions" not in known:
+        raise UserError(f"--recursions is for recursive networks such as bsrn; {choice.model} has "
+                        "none")
+    options = read_metadata(choice.path)["options"]
+    most, every = options["num_recursions"], options.get("output_every", 1)
+    if not 1 <= recursions <= most or recursions % every:
+        multiple = f", a multiple of {every}" if every > 1 else ""
+        raise UserError(f"--recursions {recursions}: {choice.path} was trained with {most}; give "
+                        f"{every} to {most}{multiple}")
+    return {"num_recursions": recursions}
+
+
+def _holds(path, model, scales):
+    return f"{path} holds {model} {' '.join(f'x{scale}' for scale in scales)}"

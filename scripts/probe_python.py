@@ -9,6 +9,7 @@ TensorFlow is the stack's), missing (requirements whose module is not found).
 """
 
 import os
+import re
 import sys
 
 # Where the name of the module is not the name of the distribution.
@@ -115,12 +116,24 @@ def missing(files):
     for path in files:
         with open(path) as file:
             for line in file:
-                spec = line.split("#")[0].strip()
+                spec, _, marker = line.split("#")[0].partition(";")
+                spec = spec.strip()
+                if not applies(marker):
+                    continue
                 name = spec.split("==")[0].strip().lower()
                 if spec and name != "tensorflow" and not has(MODULES.get(name, name)):
                     # The pins are of versions for Python 3.9 and newer.
                     lacking.append(spec if sys.version_info >= (3, 9) else name)
     return lacking
+
+
+def applies(marker):
+    """Whether a marker, python_version compared with one version, holds for this Python."""
+    compared = re.match(r"""\s*python_version\s*(>=|<)\s*["'](\d+)\.(\d+)["']\s*$""", marker)
+    if not compared:
+        return True
+    newer = sys.version_info[:2] >= (int(compared.group(2)), int(compared.group(3)))
+    return newer == (compared.group(1) == ">=")
 
 
 def write_constraints():

@@ -10,6 +10,7 @@ from tqdm import tqdm
 
 from common.cli import UserError
 from common.data.bicubic import crop_to_multiple, downscale
+from common.data.pairs import cropped, hr_size
 from common.files import make_folder
 from common.images import read_rgb, read_size, write_image
 
@@ -40,9 +41,9 @@ def make_missing_lr(pairs, scale, cache_dir):
     def complete(pair):
         if pair.lr is not None:
             return pair
-        path = folder / f"{pair.hr.stem}-{_key(pair.hr)}.png"
-        if not _is_whole(path, pair.hr, scale):
-            hr = crop_to_multiple(read_rgb(pair.hr), scale)
+        path = folder / f"{pair.hr.stem}-{_key(pair)}.png"
+        if not _is_whole(path, pair, scale):
+            hr = crop_to_multiple(cropped(read_rgb(pair.hr), pair.crop), scale)
             if not hr.size:
                 raise UserError(f"the image {pair.hr} is too small for x{scale}")
             write_image(path, downscale(hr, scale))
@@ -53,18 +54,20 @@ def make_missing_lr(pairs, scale, cache_dir):
                          unit="image", leave=False, disable=None))
 
 
-def _is_whole(path, hr, scale):
+def _is_whole(path, pair, scale):
     """Whether a kept PNG is of the right size and has its end (a full disk may cut it short)."""
     try:
         with open(path, "rb") as file:
             file.seek(-12, os.SEEK_END)
             ended = file.read().startswith(b"\0\0\0\0IEND")
-        return ended and read_size(path) == tuple(side // scale for side in read_size(hr))
+        return ended and read_size(path) == tuple(side // scale for side in hr_size(pair))
     except (OSError, UserError):
         return False
 
 
-def _key(path):
-    stat = path.stat()
-    text = f"{path.resolve()}|{stat.st_size}|{stat.st_mtime_ns}"
+def _key(pair):
+    stat = pair.hr.stat()
+    text = f"{pair.hr.resolve()}|{stat.st_size}|{stat.st_mtime_ns}"
+    if pair.crop is not None:
+        text += f"|{pair.crop}"
     return hashlib.sha256(text.encode()).hexdigest()[:12]

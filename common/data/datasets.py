@@ -1,29 +1,23 @@
-"""Which data set has which files: pairs of paths, no pixels."""
+"""The data sets by name: which files of a folder to train on and to validate with, no pixels."""
 
 import difflib
-import importlib.util
-import re
+import logging
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Callable, Optional
 
 from common.cli import UserError
-from common.images import find_images, list_images, read_size
+from common.data import layouts
+from common.data.hdf5 import open_as_images
+from common.data.pairs import Pair, hr_size, sub_folders
+from common.images import read_size
 
-DEMO_TRAIN = ("coffee.png", "hubble_deep_field.jpg", "ihc.png", "motorcycle_left.png",
-              "motorcycle_right.png", "retina.jpg", "rocket.jpg")
-DEMO_VAL = ("astronaut.png", "chelsea.png")
-VAL_WORDS = ("valid", "val", "test")
+__all__ = ["DATASETS", "DataSet", "Pair", "Splits", "describe", "markdown", "open_dataset",
+           "open_images"]
+
 LAST_IMAGES = 10  # of a folder without a validation set, at most
 
-
-@dataclass(frozen=True)
-class Pair:
-    """An HR image and its LR image; without one (None) it is made by bicubic reduction."""
-
-    name: str
-    hr: Path
-    lr: Optional[Path] = None
+log = logging.getLogger("sr_zoo")
 
 
 @dataclass(frozen=True)
@@ -37,25 +31,31 @@ class Splits:
 
 @dataclass(frozen=True)
 class DataSet:
-    """A row of the table: how a set is called, described and opened.
+    """A row of the table: how a set is called, described, found and opened.
 
     `open(folder, scale)` returns the pairs (train, val), of which one may be empty where a set has
-    no such split; `recognise(folder, scale)` tells whether a folder looks so.
+    no such split; `recognise(folder, scale)` tells whether a folder looks so. `folders` are the
+    names its folder usually has: it is looked for under them in the folder that the user names.
+    `val_set` is a set that a user may keep beside it to validate with.
     """
 
     name: str
     summary: str
     open: Callable
     recognise: Optional[Callable] = None
+    folders: tuple = ()
     needs_folder: bool = True
+    val_set: Optional[str] = None
 
 
 def open_dataset(name, data_dir, scale, val_dir=None):
-    """Find the training and validation images of a set.
+    """Find the training and validation images of a set, or of several.
 
     Args:
         name: a name of `DATASETS`, or "auto": demo without a folder, else told from its layout.
-        data_dir: the set's folder.
+            Several joined by +, as in "t91+bsds500", are all trained on.
+        data_dir: the set's folder, or one that has it as a sub-folder; of several sets always the
+            latter.
         scale: which LR images are meant.
         val_dir: folder to validate with (all its images, or what `open_images` takes of it), in
             place of the set's own. Without either, the last tenth of the images, 1 to 10, is kept
@@ -64,16 +64,20 @@ def open_dataset(name, data_dir, scale, val_dir=None):
     Raises:
         UserError: unknown name, missing or empty folder, or images that do not pair up.
     """
-    entry = _entry(name, data_dir, scale)
-    train, val = entry.open(_folder(entry, data_dir), scale)
+    parts = _parts(name, data_dir, scale)
+    train, val = _open(parts, scale)
     if not train:
-        raise UserError(f"no training images in {data_dir}, only some to validate with")
+        hint = ("; give its folder as --val_dir to the training on another set"
+                if all(entry.open is layouts.open_benchmark for entry, _ in parts) else "")
+        raise UserError(f"no training images in {data_dir}, only some to validate with{hint}")
     if val_dir is not None:
         val = open_images("auto", val_dir, scale)
     elif not val:
+        val = _val_beside(parts, data_dir, scale)
+    if not val:
         train, val = _hold_out(train)
     _check_sizes([*train, *val], scale)
-    return Splits(entry.name, train, val)
+    return Splits("+".join(entry.name for entry, _ in parts), train, val)
 
 
 def open_images(name, data_dir, scale):
@@ -82,38 +86,69 @@ def open_images(name, data_dir, scale):
     These are its validation images; where it has no such split, all of them. Arguments and errors
     are those of `open_dataset`.
     """
-    entry = _entry(name, data_dir, scale)
-    train, val = entry.open(_folder(entry, data_dir), scale)
+    train, val = _open(_parts(name, data_dir, scale), scale)
     pairs = val or train
     _check_sizes(pairs, scale)
     return pairs
 
 
 def describe():
-    """The table as text for help and error messages."""
+    """The table as text for help messages."""
     return "; ".join(f"{entry.name}: {entry.summary}" for entry in DATASETS.values())
 
 
-def _entry(name, data_dir, scale):
-    if name == "auto":
+def markdown():
+    """The table as a list of Markdown lines, for the README."""
+    return [f"- `{entry.name}`: {entry.summary}" for entry in DATASETS.values()]
+
+
+def _parts(name, data_dir, scale):
+    """The (entry, folder) of every set that a name joins."""
+    names = name.split("+")
+    entries = [_entry(each, data_dir, scale, len(names) > 1) for each in names]
+    return [(entry, _folder(entry, data_dir, len(names) > 1)) for entry in entries]
+
+
+def _entry(name, data_dir, scale, joined):
+    if name == "auto" and not joined:
         if data_dir is None:
             return DATASETS["demo"]
         folder = _existing(data_dir)
         return next(entry for entry in DATASETS.values()
                     if entry.recognise and entry.recognise(folder, scale))
     if name not in DATASETS:
-        near = difflib.get_close_matches(name.lower(), [*DATASETS, "auto"], 1, 0.5)
+        near = difflib.get_close_matches(name.lower(), DATASETS, 1, 0.5)
         hint = f" (did you mean {near[0]!r}?)" if near else ""
-        raise UserError(f"no data set {name!r}{hint}; known are auto; {describe()}")
+        raise UserError(f"no data set {name!r}{hint}; known are auto, {', '.join(DATASETS)}, and "
+                        "several of them joined by +")
     return DATASETS[name]
 
 
-def _folder(entry, data_dir):
+def _folder(entry, data_dir, joined):
     if not entry.needs_folder:
         return None
     if data_dir is None:
         raise UserError(f"the data set {entry.name} needs --data_dir")
-    return _existing(data_dir)
+    folder = _existing(data_dir)
+    inside = sub_folders(folder)
+    found = next((inside[name.lower()] for name in entry.folders if name.lower() in inside), None)
+    if found:
+        return found
+    if joined and not entry.folders:
+        raise UserError(f"the data set {entry.name} has no folder name of its own and cannot be "
+                        "joined with others")
+    if joined:
+        raise UserError(f"no {entry.name} in {folder}: expected the sub-folder "
+                        f"{' or '.join(entry.folders)}")
+    owner = next((other for other in DATASETS.values() if _is_named(folder, other)), None)
+    if entry.folders and owner and not _is_named(folder, entry):
+        raise UserError(f"no {entry.name} in {folder}, which is the folder of {owner.name} by its "
+                        f"name; correct --dataset or --data_dir")
+    return folder
+
+
+def _is_named(folder, entry):
+    return folder.resolve().name.lower() in [name.lower() for name in entry.folders]
 
 
 def _existing(data_dir):
@@ -125,157 +160,35 @@ def _existing(data_dir):
     return folder
 
 
+def _open(parts, scale):
+    train, val = [], []
+    for entry, folder in parts:
+        for pairs, more in zip((train, val), entry.open(folder, scale)):
+            pairs += more
+    return train, val
+
+
+def _val_beside(parts, data_dir, scale):
+    """The validation images of a set that lies beside the sets that have none."""
+    for entry, _ in parts:
+        inside = sub_folders(Path(data_dir)) if entry.val_set else {}
+        other = DATASETS.get(entry.val_set)
+        for name in other.folders if other else ():
+            if name.lower() in inside:
+                log.info("%s has no validation images here: validating on %s", entry.name,
+                         inside[name.lower()])
+                return other.open(inside[name.lower()], scale)[1]
+    return []
+
+
 def _check_sizes(pairs, scale):
     for pair in pairs:
         if pair.lr is None:
             continue
-        lr, hr = read_size(pair.lr), read_size(pair.hr)
+        lr, hr = read_size(pair.lr), hr_size(pair)
         if (hr[0] // scale, hr[1] // scale) != lr:
             raise UserError(f"{pair.lr} ({lr[1]}x{lr[0]}) is not {pair.hr} ({hr[1]}x{hr[0]}) "
                             f"reduced by {scale}; check --scale and the folders")
-
-
-def _hr_only(paths):
-    return [Pair(path.stem, path) for path in paths]
-
-
-# ---- demo ---------------------------------------------------------------------------------------
-
-def _open_demo(_, scale):
-    package = importlib.util.find_spec("skimage")  # found without the seconds of an import
-    if package is None:
-        raise UserError("the demo photographs are in scikit-image: pip install scikit-image")
-    folder = Path(package.origin).parent / "data"
-    pairs = [_hr_only([folder / name for name in names]) for names in (DEMO_TRAIN, DEMO_VAL)]
-    for pair in pairs[0] + pairs[1]:
-        if not pair.hr.is_file():
-            raise UserError(f"this scikit-image lacks the photograph {pair.hr}; reinstall it")
-    return pairs
-
-
-# ---- DIV2K --------------------------------------------------------------------------------------
-
-def _open_div2k(folder, scale):
-    """The published layout, or the one of ModelZoo: `train` and `valid` in folder or file names."""
-    splits = []
-    for word in ("train", "valid"):
-        published = folder / f"DIV2K_{word}_HR"
-        if published.is_dir():
-            lr = folder / f"DIV2K_{word}_LR_bicubic" / f"X{scale}"
-            hr = list_images(published)
-            splits.append(pair_by_name(hr, list_images(lr)) if lr.is_dir() else _hr_only(hr))
-        else:
-            splits.append(_hr_only(_named(folder, word)))
-    if not any(splits):
-        raise UserError(f"no DIV2K images in {folder}: neither DIV2K_train_HR nor images with "
-                        "`train` and `valid` in their sub-folder's or file's name")
-    return splits
-
-
-def _named(folder, word):
-    """The HR images of a folder that have a word in the name of their sub-folder or file."""
-    found = [path for path in find_images(folder) if word in path.name.lower()]
-    for inner in sorted(path for path in folder.iterdir() if path.is_dir()):
-        if word in inner.name.lower() and not _LOW_RESOLUTION.search(inner.name):
-            found += find_images(inner)
-    return found
-
-
-def _is_div2k(folder, scale):
-    return any((folder / f"DIV2K_{word}_HR").is_dir() for word in ("train", "valid")) or bool(
-        _named(folder, "train") and _named(folder, "valid"))
-
-
-# ---- pairs of HR and LR folders -----------------------------------------------------------------
-
-def _open_paired(folder, scale):
-    train = _paired_split(folder, scale, ("train",)) or _paired_split(folder, scale, ("",))
-    val = _paired_split(folder, scale, VAL_WORDS)
-    if not train and not val:
-        raise UserError(f"no pair of HR and LR folders in {folder}: expected train and "
-                        f"train_X{scale}, or HR and LR")
-    return train, val
-
-
-def _paired_split(folder, scale, words):
-    """The pairs of the first of some splits that has both folders; an empty word is no split."""
-    folders = {path.name.lower(): path for path in folder.iterdir() if path.is_dir()}
-    for word in words:
-        nested = _paired_split(folders[word], scale, ("",)) if word in folders else []
-        if nested:
-            return nested
-        hr_names = (f"{word}_hr", f"hr_{word}", word) if word else ("hr", "gt")
-        lr_names = [f"{base}{end}" for base in ((f"{word}_lr", f"lr_{word}", word) if word
-                                                else ("lr", "lq"))
-                    for end in (f"_x{scale}", f"x{scale}", f"_{scale}x", f"_bicubic_x{scale}",
-                                "_bicubic", "")]
-        for hr in (folders[name] for name in hr_names if name in folders):
-            for lr in (folders[name] for name in lr_names if name in folders):
-                inner = next((path for path in lr.iterdir()
-                              if path.is_dir() and path.name.lower() == f"x{scale}"), lr)
-                if lr != hr:
-                    return pair_by_name(list_images(hr), list_images(inner))
-    return []
-
-
-def _is_paired(folder, scale):
-    return any(_has_pair(folder, scale, words) for words in (("train",), ("",), VAL_WORDS))
-
-
-def _has_pair(folder, scale, words):
-    try:
-        return bool(_paired_split(folder, scale, words))
-    except UserError:  # the folders are there; opening them will say what is wrong
-        return True
-
-
-def pair_by_name(hr, lr):
-    """Pair images by their names, less suffixes such as x2, _x2, _LR or _SRF_2_HR where needed.
-
-    Raises:
-        UserError: an image without its partner, or two of one name; it is named.
-    """
-    attempts = [_keyed(hr, lr, *suffixes) for suffixes in _SUFFIXES]
-    for hr_key, lr_key, common in attempts:
-        if len(common) == len(hr) == len(lr):
-            partners = {key: path for path, key in lr_key.items()}
-            return [Pair(path.stem, path, partners[hr_key[path]]) for path in hr]
-    hr_key, lr_key, common = max(attempts, key=lambda attempt: len(attempt[2]))
-    raise UserError(next(_mismatches(hr_key, lr_key, common)))
-
-
-def _keyed(hr, lr, hr_suffix, lr_suffix):
-    hr_key = {path: hr_suffix.sub("", path.stem) for path in hr}
-    lr_key = {path: lr_suffix.sub("", path.stem) for path in lr}
-    return hr_key, lr_key, set(hr_key.values()) & set(lr_key.values())
-
-
-def _mismatches(hr_key, lr_key, common):
-    for keys, others, kind in ((hr_key, lr_key, "LR"), (lr_key, hr_key, "HR")):
-        seen = {}
-        for path, key in keys.items():
-            if key in seen:
-                yield f"{seen[key]} and {path} have the same name; keep one of them"
-            if key not in common:
-                yield f"no {kind} image for {path} in {next(iter(others)).parent}"
-            seen[key] = path
-
-
-# Tried in order, of HR and of LR names: what need not be taken off stays, as fox1 is not fox2.
-_NOTHING, _SCALE = re.compile(r"$"), re.compile(r"[-_]?[xX]\d+$|[-_]\d+[xX]$")
-_ROLE = re.compile(r"([-_]?[xX]\d+|[-_]\d+[xX]|_SRF_\d+|[-_](LR|HR|LQ|GT))+$", re.IGNORECASE)
-_SUFFIXES = (_NOTHING, _NOTHING), (_NOTHING, _SCALE), (_ROLE, _ROLE)
-_LOW_RESOLUTION = re.compile(r"(^|[-_])(lr|lq)([-_]|$)|[-_]?x\d$|[-_]\dx$", re.IGNORECASE)
-
-
-# ---- a folder of HR images ----------------------------------------------------------------------
-
-def _open_folder(folder, scale):
-    folders = {path.name.lower(): path for path in folder.iterdir() if path.is_dir()}
-    val = next((folders[word] for word in VAL_WORDS if word in folders), None)
-    if "train" in folders and not find_images(folder):
-        folder = folders["train"]
-    return _hr_only(list_images(folder)), _hr_only(list_images(val)) if val else []
 
 
 def _hold_out(pairs):
@@ -284,13 +197,35 @@ def _hold_out(pairs):
     return (pairs[:-count] or pairs, pairs[-count:])
 
 
+def _benchmark(name, title, *folders):
+    def recognise(folder, scale):
+        return _is_named(folder, DATASETS[name]) and layouts.is_benchmark(folder, scale)
+
+    return DataSet(name, f"{title}, to evaluate on: HR and LR_bicubic/X2, or image_SRF_2",
+                   layouts.open_benchmark, recognise, folders)
+
+
+# In this order `auto` asks them.
 DATASETS = {entry.name: entry for entry in (
-    DataSet("demo", "the colour photographs inside scikit-image, no download", _open_demo,
+    DataSet("demo", "the colour photographs inside scikit-image, no download", layouts.open_demo,
             needs_folder=False),
+    _benchmark("set5", "Set5", "Set5"),
+    _benchmark("set14", "Set14", "Set14"),
+    _benchmark("bsd100", "BSD100", "BSD100", "B100", "BSDS100"),
+    _benchmark("urban100", "Urban100", "Urban100"),
+    DataSet("t91", "the 91 images of Yang et al., a folder", layouts.open_t91, None,
+            ("T91", "91-image", "91-images")),
+    DataSet("bsds500", "BSDS500 as published; trains on images/train and images/test, never on "
+            "images/val, which is BSD100", layouts.open_bsds500, layouts.is_bsds500,
+            ("BSDS500", "BSR")),
+    DataSet("bsds500_256", "the same, the middle 256x256 pixels of each image",
+            layouts.open_bsds500_256, None, ("BSDS500", "BSR")),
     DataSet("paired", "HR and LR folders, e.g. train, train_X4, test, test_X4, or HR and LR",
-            _open_paired, _is_paired),
+            layouts.open_paired, layouts.is_paired),
     DataSet("div2k", "DIV2K as published, or one folder told apart by train and valid in names",
-            _open_div2k, _is_div2k),
-    DataSet("folder", "HR images alone; LR images are made by bicubic reduction", _open_folder,
-            lambda folder, scale: True),
+            layouts.open_div2k, layouts.is_div2k, ("DIV2K",), val_set="bsd100"),
+    DataSet("hdf5", "luma patches such as 91-image_x2.h5 and Set5_x2.h5, for luma models only",
+            open_as_images),
+    DataSet("folder", "HR images alone; LR images are made by bicubic reduction",
+            layouts.open_folder, lambda folder, scale: True),
 )}

@@ -6,7 +6,7 @@ import logging
 import numpy as np
 
 from common.cli import UserError
-from common.images import read_size
+from common.data.pairs import hr_size
 
 log = logging.getLogger("sr_zoo")
 
@@ -29,8 +29,11 @@ class PatchSampler:
         UserError: a patch is larger than every image; the largest is named.
     """
 
+    dtype, channels = "uint8", 3
+
     def __init__(self, store, scale, patch_size, batch_size, seed, augment=True):
         self.scale, self.patch_size, self.batch_size = scale, patch_size, batch_size
+        self.hr_side = patch_size * scale
         self._seed, self._augment = seed, augment
         self._order = (None, None)  # of the epoch drawn last
         sides = [min(lr.shape[:2]) for lr in store.lr]
@@ -76,8 +79,7 @@ class PatchSampler:
         epoch, place = divmod(position, len(self._lr))
         known, order = self._order
         if known != epoch:
-            draws = _generator(self._seed, 0, epoch).random_raw(len(self._lr))
-            order = np.argsort(draws, kind="stable")
+            order = epoch_order(self._seed, epoch, len(self._lr))
             self._order = (epoch, order)  # in one step: two threads may draw at once
         return order[place]
 
@@ -90,10 +92,11 @@ class JointSampler:
         seed: integer.
     """
 
+    dtype, channels, hr_side = "uint8", 3, None
+
     def __init__(self, samplers, seed):
         self.patch_size, self.batch_size = (getattr(next(iter(samplers.values())), name)
                                             for name in ("patch_size", "batch_size"))
-        self.scale = None  # changes from step to step
         self._samplers, self._scales, self._seed = samplers, tuple(samplers), seed
 
     def scale_of(self, step):
@@ -111,19 +114,24 @@ def patch_dataset(sampler, start_step, stop_step):
     from common.keras_compat import tf
 
     def draw(step):
-        lr, hr = tf.numpy_function(sampler.batch, [step], [tf.uint8, tf.uint8])
-        n, p = sampler.batch_size, sampler.patch_size
-        side = sampler.scale and p * sampler.scale  # None where it changes from step to step
-        return tf.ensure_shape(lr, (n, p, p, 3)), tf.ensure_shape(hr, (n, side, side, 3))
+        lr, hr = tf.numpy_function(sampler.batch, [step], [sampler.dtype] * 2)
+        n, p, c = sampler.batch_size, sampler.patch_size, sampler.channels
+        side = sampler.hr_side  # None where it changes from step to step
+        return tf.ensure_shape(lr, (n, p, p, c)), tf.ensure_shape(hr, (n, side, side, c))
 
     options = tf.data.Options()
     options.experimental_distribute.auto_shard_policy = tf.data.experimental.AutoShardPolicy.OFF
     return tf.data.Dataset.range(start_step, stop_step).map(draw).prefetch(4).with_options(options)
 
 
+def epoch_order(seed, epoch, count):
+    """The random order of `count` images or patches in an epoch."""
+    return np.argsort(_generator(seed, 0, epoch).random_raw(count), kind="stable")
+
+
 def fingerprint(pairs):
     """A short hex of the names and sizes of the HR images: what a resumed run must find again."""
-    text = "".join(f"{pair.name} {read_size(pair.hr)}\n" for pair in pairs)
+    text = "".join(f"{pair.name} {hr_size(pair)}\n" for pair in pairs)
     return hashlib.sha256(text.encode()).hexdigest()[:16]
 
 

@@ -11,6 +11,7 @@ import numpy as np
 from tqdm import tqdm
 
 from common.cli import UserError
+from common.data.pairs import cropped, hr_size
 from common.files import atomic_path, make_folder, write_text
 from common.images import read_rgb, read_size
 
@@ -49,7 +50,7 @@ class ImageStore:
 
 def _checked_sizes(pair, scale):
     """((h, w) of LR, (h, w) of the HR that is used)."""
-    lr, hr = read_size(pair.lr), read_size(pair.hr)
+    lr, hr = read_size(pair.lr), hr_size(pair)
     if (hr[0] // scale, hr[1] // scale) != lr:
         raise UserError(f"{pair.lr} ({lr[1]}x{lr[0]}) is not {pair.hr} ({hr[1]}x{hr[0]}) reduced "
                         f"by {scale}; check --scale and the folders")
@@ -63,9 +64,10 @@ def _decoded(pairs, sizes, keep=lambda position, image: image):
     nothing, a slow disk holds up the decoding, and few images are in memory at a time.
     """
     def decode(position):
-        path = pairs[position // 2].hr if position % 2 else pairs[position // 2].lr
+        pair = pairs[position // 2]
+        image = cropped(read_rgb(pair.hr), pair.crop) if position % 2 else read_rgb(pair.lr)
         height, width = sizes[position // 2][position % 2]
-        return keep(position, np.ascontiguousarray(read_rgb(path)[:height, :width]))
+        return keep(position, np.ascontiguousarray(image[:height, :width]))
 
     count = 2 * len(pairs)
     with ThreadPoolExecutor(THREADS) as pool:

@@ -9,12 +9,10 @@ from tqdm import tqdm
 
 from common import weights
 from common.cli import UserError
-from common.data.cache import make_missing_lr
-from common.data.datasets import open_dataset
-from common.data.pipeline import JointSampler, PatchSampler, fingerprint, patch_dataset
-from common.data.store import ImageStore
+from common.data.pipeline import patch_dataset
 from common.images import write_image
 from common.scales import scale_name, scale_tuple
+from common.training.material import find_material
 from common.training.meters import Clock, Signals, Window
 from common.training.reports import (
     Lines,
@@ -49,20 +47,13 @@ def train(name, options, build_step, lines=None):
             folder is then as it was.
     """
     with log_to_console():
-        scales = scale_tuple(options.scale)
         folder = RunFolder(options.output_dir or default_folder(name, options.scale), name,
                            options.scale)
-        splits = {scale: open_dataset(options.dataset, options.data_dir, scale, options.val_dir)
-                  for scale in scales}
-        if not splits[scales[0]].val:
-            raise UserError(f"{options.data_dir} has no validation images; name some with "
-                            "--val_dir")
+        material = find_material(options, folder.cache)
         if options.evaluate_only:
-            return _evaluate_only(name, options, build_step, folder, splits)
-        train_pairs = splits[scales[0]].train
-        images = fingerprint(train_pairs)
-        resume = _what_to_resume(options, folder, images)
-        steps = _Steps(options, len(train_pairs))
+            return _evaluate_only(name, options, build_step, folder, material)
+        resume = _what_to_resume(options, folder, material.fingerprint)
+        steps = _Steps(options, material.images)
         if resume == "auto":
             summary = folder.read_summary()
             if summary and summary["steps"] >= steps.total:
@@ -70,18 +61,18 @@ def train(name, options, build_step, lines=None):
                          folder.path, summary["steps"])
                 report(summary, folder)
                 return summary
-        run = _Run(name, options, build_step, folder, splits, steps, lines or Lines())
+        run = _Run(name, options, build_step, folder, material, steps, lines or Lines())
         if resume is None:
             folder.clear()
         if resume == "auto":
             folder.write_config(options)
         else:
-            folder.begin(options, images)
+            folder.begin(options, material.fingerprint)
         with log_file(folder.path / "train.log"):
             return run.carry_out(resume)
 
 
-def _what_to_resume(options, folder, images):
+def _what_to_resume(options, folder, fingerprint):
     """None to start afresh, "auto" for the run in the folder, or the path of a checkpoint."""
     if options.resume == "no":
         return None
@@ -89,7 +80,7 @@ def _what_to_resume(options, folder, images):
     if options.resume == "auto" or (here and folder.started_from(options.resume)):
         if not here:
             return None
-        folder.check_same(options, images)
+        folder.check_same(options, fingerprint)
         return "auto"
     if here and folder.path.resolve() not in Path(options.resume).resolve().parents:
         raise UserError(f"{folder.path} already holds another run than {options.resume}; choose "
@@ -120,7 +111,7 @@ class _Steps:
 class _Run:
     """One start of a run. The constructor sets it up and writes nothing but the image cache."""
 
-    def __init__(self, name, options, build_step, folder, splits, steps, lines):
+    def __init__(self, name, options, build_step, folder, material, steps, lines):
         from common.device import open_device
 
         self.name, self.options, self.folder = name, options, folder
@@ -133,16 +124,11 @@ class _Run:
             self.step = _build(build_step, options)
         if options.load:
             _load_start(self.step.model, options.load, name)
-        samplers = {scale: PatchSampler(_store(split.train, options, folder, scale), scale,
-                                        options.patch_size, options.batch_size, options.seed,
-                                        options.augment) for scale, split in splits.items()}
-        self.sampler = (samplers[options.scale] if options.scale in samplers
-                        else JointSampler(samplers, options.seed))
-        self.validation = _validation(self.step.model, splits, options, folder)
-        first = next(iter(splits.values()))
+        self.sampler = material.sampler()
+        self.validation = material.validation(self.step.model)
         self.about = (f"{name} {scale_name(options.scale)} on {self.device.description}: "
-                      f"{self.step.model.count_params()} parameters, {len(first.train)} training "
-                      f"and {len(first.val)} validation images ({first.name})")
+                      f"{self.step.model.count_params()} parameters, {material.images} training "
+                      f"and {material.val_images} validation images ({material.name})")
 
     def carry_out(self, resume):
         """Take up a checkpoint if there is one to, train to the end and report.
@@ -300,7 +286,7 @@ def report(summary, folder=None, lines=None):
         log.info("summary:    %s", folder.summary)
 
 
-def _evaluate_only(name, options, build_step, folder, splits):
+def _evaluate_only(name, options, build_step, folder, material):
     from common.device import open_device
 
     source = Path(options.load) if options.load else folder.best
@@ -317,7 +303,7 @@ def _evaluate_only(name, options, build_step, folder, splits):
     open_device(options.chip, options.precision)
     step = _build(build_step, options)
     weights.load_into(step.model, source)
-    summary, _ = measure(name, options.scale, _validation(step.model, splits, options, folder))
+    summary, _ = measure(name, options.scale, material.validation(step.model))
     report(summary)
     return summary
 
@@ -327,19 +313,6 @@ def _build(build_step, options):
 
     set_seed(options.seed)
     return build_step(options)
-
-
-def _store(pairs, options, folder, scale):
-    pairs = make_missing_lr(pairs, scale, folder.cache)
-    return ImageStore(pairs, folder.cache, budget_bytes=int(options.cache_gb * 1e9), scale=scale)
-
-
-def _validation(model, splits, options, folder):
-    from common.training.validation import Validation
-
-    pairs = {scale: split.val[:options.val_images or None] for scale, split in splits.items()}
-    stores = {scale: _store(pairs[scale], options, folder, scale) for scale in pairs}
-    return Validation(model, stores, options.val_channel)
 
 
 def _load_start(model, path, name):

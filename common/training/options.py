@@ -18,6 +18,8 @@ Steps = tuple[PositiveInt, ...]
 class TrainOptions:
     """Data, run, optimisation and validation."""
 
+    LUMA = False  # whether the model refines luma and so can train on luma patches
+
     # data
     dataset: str = option("auto", "name of the data set; auto: demo without --data_dir, else told "
                                   "from the folder's layout")

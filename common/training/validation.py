@@ -5,7 +5,8 @@ from tqdm import tqdm
 
 from common.data.bicubic import upscale
 from common.inference import Upscaler
-from common.keras_compat import keras
+from common.keras_compat import function, keras
+from common.luma import CORE
 from common.metrics import psnr, ssim
 from common.training.reports import Picture
 
@@ -59,6 +60,43 @@ class Validation:
     def _scores(self, sr, hr, scale):
         arguments = {"crop_border": scale, "channel": self.channel}
         return psnr(sr, hr, **arguments), ssim(sr, hr, **arguments)
+
+
+class LumaValidation:
+    """As `Validation`, for a luma model and luma images that are enlarged already.
+
+    Args:
+        model: made by `common.luma.luma_model`.
+        images: list of (name, lr, hr), float (H, W) in [0, 1], both of one size.
+        scale: that many border pixels are left out of PSNR and SSIM.
+    """
+
+    def __init__(self, model, images, scale):
+        self.names = [name for name, _, _ in images]
+        self._images = images
+        self._scale = scale
+        self._core = function(model.get_layer(CORE))
+
+    def bicubic(self, scale):
+        """PSNR and SSIM of the enlarged images as they are, [(psnr, ssim)] per image."""
+        return [self._scores(lr * 255, hr * 255) for _, lr, hr in self._images]
+
+    def __call__(self, samples=0):
+        """As `Validation.__call__`."""
+        scores, pictures = [], []
+        for name, lr, hr in self._images:
+            sr = self._core(255 * lr[None, ..., None].astype("float32"), training=False)
+            sr = np.clip(sr.numpy()[0, ..., 0], 0, 255)
+            scores.append(self._scores(sr, hr * 255))
+            if len(pictures) < samples:
+                lr, sr, hr = (np.repeat(np.uint8(np.rint(np.clip(image, 0, 255)))[..., None], 3, -1)
+                              for image in (lr * 255, sr, hr * 255))
+                before = self._scores(lr[..., 0], hr[..., 0])[0]
+                pictures.append(Picture(name, 1, lr, lr, sr, hr, before, scores[-1][0]))
+        return {self._scale: scores}, pictures
+
+    def _scores(self, sr, hr):
+        return psnr(sr, hr, self._scale), ssim(sr, hr, self._scale)
 
 
 def one_scale(model, scale):

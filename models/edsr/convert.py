@@ -46,7 +46,7 @@ def convert(source, scale):
     held, stage = 1, 0
     while f"{names['upsample'].format(j=2 * stage)}.weight" in source:
         name = names["upsample"].format(j=2 * stage)
-        block = round((len(source.arrays[f"{name}.weight"]) / num_filters) ** 0.5)
+        block = max(1, round((len(source.arrays[f"{name}.weight"]) / num_filters) ** 0.5))
         arrays[f"upsample{stage}_conv"] = torch_conv(source, name, block)
         held, stage = held * block, stage + 1
     arrays["tail"] = torch_conv(source, names["tail"])

@@ -23,6 +23,8 @@ from common.training.options import Channel, Loss, Steps, TrainOptions
 class SrcnnOptions(TrainOptions):
     """The paper's SRCNN: SGD on 33-pixel patches, the last layer at a tenth of the rate."""
 
+    LUMA = True
+
     scale: PositiveInt = option(3)
     kernels: Steps = option((9, 5, 5), "sides of the three kernels: [9,1,5], [9,3,5] or [9,5,5]")
     num_filters: Steps = option((64, 32), "features after the first and the second layer")
@@ -47,14 +49,14 @@ def build_step(options):
 
     # The paper's convolutions have no zeros around, and so are compared inside the patch only.
     margin = sum(side // 2 for side in options.kernels)
-    if options.patch_size * options.scale <= 2 * margin:
+    if options.dataset != "hdf5" and options.patch_size * options.scale <= 2 * margin:
         raise UserError(f"--patch_size {options.patch_size}: the kernels need more than "
                         f"{2 * margin // options.scale} LR pixels at x{options.scale}")
     model = models.create("srcnn", options.scale, kernels=options.kernels,
                           num_filters=options.num_filters)
     return PixelStep(model, sgd() if options.optimizer == "sgd" else adam(),
                      luma_loss(options.loss, margin), options.clip, options.clip_threshold,
-                     luma_heads(model, options.scale),
+                     luma_heads(model, options),
                      slow_layers=[model.get_layer(CORE).get_layer("conv3")],
                      slow_factor=options.last_layer_factor)
 

@@ -23,6 +23,8 @@ from common.training.options import Channel, Clip, Loss, Schedule, Steps, TrainO
 class VdsrOptions(TrainOptions):
     """The paper's VDSR: one network for x2, x3 and x4, 80 epochs of SGD with a high rate."""
 
+    LUMA = True
+
     scale: Union[PositiveInt, Steps] = option((2, 3, 4), "how many times larger: one of 2, 3, 4, "
                                                          "or several as [2,3,4]")
     num_layers: PositiveInt = option(20, "convolutions")
@@ -54,7 +56,7 @@ def build_step(options):
                           num_filters=options.num_filters)
     return PixelStep(model, sgd() if options.optimizer == "sgd" else adam(),
                      luma_loss(options.loss), options.clip, options.clip_threshold,
-                     luma_heads(model, options.scale), options.weight_decay)
+                     luma_heads(model, options), options.weight_decay)
 
 
 def main(argv):

@@ -3,7 +3,7 @@ import os
 import pytest
 
 from common.cli import UserError
-from common.files import atomic_path, make_folder, write_text
+from common.files import atomic_folder, atomic_path, make_folder, write_text
 
 
 def test_a_file_is_whole_or_as_it_was(tmp_path):
@@ -14,6 +14,22 @@ def test_a_file_is_whole_or_as_it_was(tmp_path):
         raise RuntimeError
     assert path.read_text() == "first"
     assert list(path.parent.iterdir()) == [path]
+
+
+def test_a_folder_is_whole_or_as_it_was(tmp_path):
+    path = tmp_path / "new" / "folder"
+    for text in ("first", "second"):
+        with atomic_folder(path) as temporary:
+            (temporary / "sub").mkdir()
+            (temporary / "sub" / text).write_text(text)
+    with pytest.raises(RuntimeError), atomic_folder(path) as temporary:
+        (temporary / "third").write_text("half")
+        raise RuntimeError
+    assert [p.name for p in path.rglob("*")] == ["sub", "second"]
+    assert list(path.parent.iterdir()) == [path]
+    mask = os.umask(0)
+    os.umask(mask)
+    assert path.stat().st_mode & 0o777 == 0o777 & ~mask
 
 
 def test_the_file_has_the_users_mode(tmp_path):

@@ -17,7 +17,8 @@ exit "${STATUS:-0}"
 @pytest.fixture
 def checkout(tmp_path):
     root = tmp_path / "a check out"
-    for name in ("models/edsr/scripts/run_1p.sh", "scripts/train_1p.sh"):
+    for name in ("models/edsr/scripts/run_1p.sh", "scripts/train_1p.sh",
+                 "scripts/run_module.sh"):
         (root / name).parent.mkdir(parents=True, exist_ok=True)
         shutil.copy(str(ROOT / name), str(root / name))
     (root / "scripts" / "setup.sh").write_text(

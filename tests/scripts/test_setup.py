@@ -345,6 +345,14 @@ def test_probe_lists_requirements_that_are_not_here(tmp_path):
     assert probed("main", str(file))["missing"] == "no-such-package==1.2"
 
 
+def test_probe_heeds_which_python_a_requirement_is_for(tmp_path):
+    file = tmp_path / "requirements.txt"
+    file.write_text('no-such-a==1; python_version >= "3.7"  # all\n'
+                    "no-such-b==1; python_version < '3.7'\n"
+                    'no-such-c==1; python_version < "4.0"\n')
+    assert probed("main", str(file))["missing"] == "no-such-a==1 no-such-c==1"
+
+
 def test_probe_finds_every_requirement_by_its_module():
     from importlib import metadata
 

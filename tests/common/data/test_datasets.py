@@ -1,3 +1,4 @@
+import logging
 import shutil
 import subprocess
 import sys
@@ -9,7 +10,7 @@ from PIL import Image
 
 from common.cli import UserError
 from common.data.bicubic import downscale
-from common.data.datasets import describe, open_dataset, open_images
+from common.data.datasets import DATASETS, describe, markdown, open_dataset, open_images
 
 SMALL = np.random.default_rng(0).integers(0, 256, (13, 18, 3)).astype(np.uint8)
 
@@ -227,3 +228,150 @@ def test_sizes_that_do_not_fit_the_scale_are_named(tmp_path):
     (tmp_path / "LR" / "a.png").write_bytes(b"")
     with pytest.raises(UserError, match="a.png cannot be read"):
         open_images("paired", tmp_path, 3)
+
+
+@pytest.mark.parametrize("name, folder", [("set5", "Set5"), ("set14", "set14"), ("bsd100", "B100"),
+                                          ("bsd100", "BSD100"), ("urban100", "Urban100")])
+def test_evaluation_sets_in_all_their_layouts(tmp_path, name, folder):
+    plain, split, seed = (tmp_path / kind for kind in ("plain", "split", "seed"))
+    for i in ("001", "002"):
+        write(plain / folder / f"{i}.png")
+        for s in (2, 3):
+            write(split / folder / f"LR_bicubic/X{s}" / f"{i}x{s}.png", s)
+            write(seed / folder / f"LR/x{s}" / f"{i}.png", s)
+            for role, by in (("HR", 1), ("LR", s), ("bicubic", 1), ("SelfExSR", 1)):
+                write(tmp_path / "srf" / folder / f"image_SRF_{s}" / f"img_{i}_SRF_{s}_{role}.png",
+                      by)
+        write(split / folder / "HR" / f"{i}.png")
+        write(seed / folder / "SR" / f"{i}.png")
+    expected = {"plain": [(f"{i}.png", None) for i in ("001", "002")],
+                "split": [(f"{i}.png", f"X3/{i}x3.png") for i in ("001", "002")],
+                "seed": [(f"{i}.png", f"x3/{i}.png") for i in ("001", "002")]}
+    for kind, pairs in expected.items():
+        for data_dir in (tmp_path / kind, tmp_path / kind / folder):
+            assert files(open_images(name, data_dir, 3)) == pairs
+        assert files(open_images("auto", tmp_path / kind / folder, 3)) == pairs
+    for found in (open_images(name, tmp_path / "srf", 3),
+                  open_images("auto", tmp_path / "srf" / folder, 3)):
+        assert names(found) == ["img_001", "img_002"]
+        assert files(found)[1] == ("img_002_SRF_3_HR.png", "image_SRF_3/img_002_SRF_3_LR.png")
+    shutil.copytree(str(tmp_path / "srf" / folder), str(tmp_path / "a name that says nothing"))
+    assert len(open_images("auto", tmp_path / "a name that says nothing", 2)) == 2
+    with pytest.raises(UserError, match="no images for x4: no folder image_SRF_4"):
+        open_images(name, tmp_path / "srf", 4)
+    with pytest.raises(UserError, match="no training images.*as --val_dir"):
+        open_dataset(name, tmp_path / "split", 2)
+    with pytest.raises(UserError, match=f"is the folder of {name} by its name"):
+        open_images("t91", tmp_path / "plain" / folder, 2)
+
+
+def test_set5_validates_any_training(shared, tmp_path):
+    for scale in (2, 3, 4):
+        splits = open_dataset("demo", None, scale, shared / "data" / "Set5")
+        assert [pair.lr.name for pair in splits.val] == [f"img_00{i}x{scale}.png"
+                                                         for i in range(1, 6)]
+    assert names(open_images("set5", shared / "data", 2)) == names(splits.val)
+
+
+def test_joined_sets(shared, tmp_path):
+    root = shared / "data"
+    counts = {}
+    for name in ("t91", "bsds500", "t91+bsds500", "bsds500_256+t91"):
+        splits = open_dataset(name, root, 2, root / "Set5")
+        assert splits.name == name and len(splits.val) == 5
+        counts[name] = len(splits.train)
+    assert counts["t91"] == 91 and counts["bsds500"] == 400
+    assert counts["t91+bsds500"] == counts["bsds500_256+t91"] == 491
+    kept = open_dataset("t91+bsds500", root, 2)
+    assert (len(kept.train), len(kept.val)) == (481, 10)
+    assert not {pair.hr for pair in kept.train} & {pair.hr for pair in kept.val}
+    assert names(open_dataset("t91+set5", root, 2).val) == [f"img_00{i}" for i in range(1, 6)]
+    with pytest.raises(UserError, match="no set14 in .*sub-folder Set14"):
+        open_dataset("t91+set14", root, 2)
+    with pytest.raises(UserError, match="no t91 in .*sub-folder T91"):
+        open_dataset("t91+bsds500", root / "T91", 2)
+    with pytest.raises(UserError, match="folder has no folder name of its own"):
+        open_dataset("t91+folder", root, 2)
+    with pytest.raises(UserError, match="no data set 'bsd50'.*did you mean 'bsds500'"):
+        open_dataset("t91+bsd50", root, 2)
+
+
+@pytest.mark.parametrize("inner", ["", "BSDS500", "BSDS500/BSDS500/data", "BSR/BSDS500/data"])
+def test_bsds500_never_trains_on_its_val(tmp_path, caplog, inner):
+    images = tmp_path / inner / "images"
+    for split, name in (("train", "1"), ("train", "3"), ("test", "2"), ("val", "9")):
+        write(images / split / f"{name}.jpg")
+    (images / "train" / "Thumbs.db").write_bytes(b"no image")
+    with caplog.at_level(logging.WARNING, "sr_zoo"):
+        splits = open_dataset("bsds500", tmp_path, 2)
+    assert names(splits.train) == ["1", "3", "2"] and names(splits.val) == ["9"]
+    assert [record.name for record in caplog.records] == ["sr_zoo"]
+    assert "BSD100" in caplog.text and "never trained on" in caplog.text
+    assert names(open_images("bsds500", tmp_path, 2)) == ["9"]
+    assert open_dataset("auto", images.parent, 2).name == "bsds500"
+    shutil.rmtree(images / "val")
+    splits = open_dataset("bsds500", tmp_path, 2)
+    assert names(splits.train) == ["1", "3"] and names(splits.val) == ["2"]
+    shutil.rmtree(images)
+    with pytest.raises(UserError, match="no BSDS500 images"):
+        open_dataset("bsds500", tmp_path, 2)
+
+
+def test_cuts_of_bsds500_are_the_middle(shared, tmp_path):
+    from common.data.cache import make_missing_lr
+    from common.data.store import ImageStore
+
+    pairs = open_dataset("bsds500_256", shared / "data" / "BSDS500", 2).train[:2]
+    whole = open_dataset("bsds500", shared / "data" / "BSDS500", 2).train[:2]
+    store = ImageStore(make_missing_lr(pairs, 2, tmp_path), tmp_path, scale=2)
+    for i, pair in enumerate(whole):
+        image = np.asarray(Image.open(pair.hr))
+        top, left = (image.shape[0] - 256) // 2, (image.shape[1] - 256) // 2
+        cut = image[top:top + 256, left:left + 256]
+        assert image.shape[:2] in ((321, 481), (481, 321))
+        assert np.array_equal(store.hr[i], cut) and np.array_equal(store.lr[i], downscale(cut, 2))
+    lr = [pair.lr for pair in make_missing_lr(whole, 2, tmp_path)]
+    assert not set(lr) & {pair.lr for pair in make_missing_lr(pairs, 2, tmp_path)}
+
+
+@pytest.mark.parametrize("name", ["div2k", "auto"])
+def test_the_layout_of_bsrn(tmp_path, name):
+    for i in range(1, 13):
+        write(tmp_path / "DIV2K/DIV2K_train_HR" / f"{i:04}.png")
+        write(tmp_path / "DIV2K/DIV2K_train_LR_bicubic/X3" / f"{i:04}x3.png", 3)
+    write(tmp_path / "BSD100/SR/101085.png")
+    write(tmp_path / "BSD100/LR/x3/101085.png", 3)
+    splits = open_dataset(name, tmp_path, 3)
+    assert splits.name == "div2k" and len(splits.train) == 12
+    assert files(splits.train)[0] == ("0001.png", "X3/0001x3.png")
+    assert files(splits.val) == [("101085.png", "x3/101085.png")]
+    assert len(open_images("div2k", tmp_path, 3)) == 12  # BSD100 is not DIV2K
+    assert files(open_images("bsd100", tmp_path, 3)) == files(splits.val)
+    write(tmp_path / "DIV2K/DIV2K_valid_HR/0801.png")
+    assert names(open_dataset(name, tmp_path, 2).val) == ["0801"]
+    assert len(open_dataset(name, tmp_path / "DIV2K", 2).train) == 12
+
+
+def test_div2k_x8_as_published(tmp_path):
+    make_div2k(tmp_path)
+    for number in (1, 2, 800):
+        write(tmp_path / "DIV2K_train_LR_x8" / f"{number:04}x8.png", 8)
+    assert files(open_dataset("div2k", tmp_path, 8).train)[0] == (
+        "0001.png", "DIV2K_train_LR_x8/0001x8.png")
+
+
+def test_hdf5_is_not_a_set_of_images(tmp_path):
+    with pytest.raises(UserError, match="hdf5 holds luma patches.*srcnn, vdsr"):
+        open_dataset("hdf5", tmp_path, 2)
+
+
+def test_one_table_for_help_error_and_readme(tmp_path):
+    assert {"demo", "div2k", "paired", "folder", "t91", "bsds500", "set5", "set14", "bsd100",
+            "urban100", "hdf5"} <= set(DATASETS)
+    with pytest.raises(UserError) as error:
+        open_dataset("what", tmp_path, 2)
+    readme = (Path(__file__).resolve().parents[3] / "README.md").read_text(encoding="utf-8")
+    for name, line in zip(DATASETS, markdown()):
+        assert f"{name}: {DATASETS[name].summary}" in describe() and name in str(error.value)
+        assert line.startswith(f"- `{name}`: ")
+        assert line in readme, f"README.md lacks the line of {name}: common.data.datasets.markdown"

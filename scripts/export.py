@@ -1,0 +1,185 @@
+"""Write a network for other programs: `python -m scripts.export --format F --output PATH`.
+
+The result takes RGB float32 NHWC in [0, 255] of any height, width and batch size as `lr` and gives
+`sr` of the same kind, `scale` times as large and not clipped, as the network in Python does.
+"""
+
+import importlib.util
+import logging
+from collections import namedtuple
+from pathlib import Path
+
+import numpy as np
+
+import models
+from common.cli import UserError, run_command
+from common.data.datasets import open_images
+from common.files import atomic_folder, atomic_path
+from common.images import read_rgb
+from common.options import OneLineParser
+from scripts.network_options import choose_weights
+
+TOLERANCE = 0.05  # the largest difference from Keras in any value of the check, of 255
+_SIZES = ((64, 96), (37, 53))  # of the check's images
+
+
+def main(argv):
+    """Run the command."""
+    arguments = _parser().read(argv)
+    arguments.chip = "cpu"  # what is written is the same, and the check needs no other
+    check_target(arguments.format, arguments.output)
+    choice = choose_weights(arguments)
+    model = models.load(choice.path, scale=choice.scale)
+    difference = export(model, arguments.format, arguments.output)
+    print(f"{arguments.output}: {choice.model} x{choice.scale} as {arguments.format}; largest "
+          f"difference from Keras on a photograph: {difference:.6f} of 255")
+
+
+def export(model, format, path):
+    """Write a network and check the result; where the check fails nothing is left.
+
+    Args:
+        model: of `models.create` or `models.load`, with one scale and float32.
+        format: a key of `FORMATS`.
+        path: file, or folder for a format that is one; an older one is replaced.
+
+    Returns:
+        the largest difference from the model, see `check`.
+
+    Raises:
+        UserError: an unknown format, a package for it is not installed, the path is something
+            else, or the result differs by more than `TOLERANCE`.
+    """
+    check_target(format, path)
+    if isinstance(model.output, dict):
+        raise UserError(f"{model.name} has several scales; load it with one of them to export it")
+    with FORMATS[format].atomic(path) as temporary:
+        FORMATS[format].write(model, temporary)
+        difference = check(model, format, temporary)
+        if not difference <= TOLERANCE:
+            raise UserError(f"the {format} of {model.name} differs from Keras by {difference:.4f} "
+                            f"of 255, more than {TOLERANCE}; {path} was not written")
+    return difference
+
+
+def check(model, format, path):
+    """The largest difference of an export from its model on photographs of scikit-image.
+
+    Args:
+        model: the Keras model.
+        format: a key of `FORMATS`.
+        path: what `export` wrote.
+
+    Returns:
+        of 255, over images of two sizes; where values are beyond 255, as those of an untrained
+        network can be, of the largest of them scaled to 255. Infinite where the shapes differ.
+    """
+    run = FORMATS[format].open(path)
+    photo = read_rgb(open_images("demo", None, 1)[0].hr)
+    differences = []
+    for height, width in _SIZES:
+        lr = photo[-height:, -width:][None].astype("float32")
+        ours, theirs = np.asarray(model(lr, training=False)), run(lr)
+        scale = 255 / max(255, np.abs(ours).max())
+        differences.append(np.abs(ours - theirs).max() * scale if ours.shape == theirs.shape
+                           else np.inf)
+    return float(np.max(differences))
+
+
+def check_target(format, path):
+    """Raise a `UserError` where a format cannot be written to a path."""
+    if format not in FORMATS:
+        raise UserError(f"no format {format!r}{models.nearest(format, FORMATS)}; choose one of "
+                        f"{', '.join(FORMATS)}")
+    path, suffix, marker = Path(path), FORMATS[format].suffix, FORMATS[format].marker
+    lacking = [name for name in FORMATS[format].packages if importlib.util.find_spec(name) is None]
+    if lacking:
+        raise UserError(f"{format} needs {' and '.join(lacking)}: pip install {' '.join(lacking)}")
+    if suffix and path.suffix != suffix:
+        raise UserError(f"{format} is saved as {suffix}, not as {path.name}")
+    if marker and path.exists() and not (path / marker).exists():
+        raise UserError(f"{path} exists and is no {format}; name another folder")
+    if suffix and path.is_dir():
+        raise UserError(f"{path} is a folder; name a file")
+
+
+# ---- the formats --------------------------------------------------------------------------------
+
+def serving_function(model):
+    """The network as a `tf.function` of `lr` (N, H, W, 3) to `{"sr": ...}`, all sizes free."""
+    from common.keras_compat import tf
+
+    signature = [tf.TensorSpec((None, None, None, 3), tf.float32, name="lr")]
+    return tf.function(lambda lr: {"sr": model(lr, training=False)}, input_signature=signature)
+
+
+def _write_saved_model(model, folder):
+    from common.keras_compat import tf, tf_variables
+
+    module = tf.Module()
+    module.network = tf_variables(model)
+    module.serve = serving_function(model)
+    tf.saved_model.save(module, str(folder), signatures=module.serve)
+
+
+def _open_saved_model(folder):
+    from common.keras_compat import tf
+
+    # A module lives as long as a reference to it does.
+    module = tf.saved_model.load(str(folder))
+    return lambda lr: module.signatures["serving_default"](lr=tf.constant(lr))["sr"].numpy()
+
+
+def _write_onnx(model, path):
+    logging.getLogger("tf2onnx").setLevel(logging.ERROR)
+    import onnx
+    import tf2onnx
+
+    function = serving_function(model)
+    proto, _ = tf2onnx.convert.from_function(function, function.input_signature, opset=13)
+    for value, sizes in ((proto.graph.input[0], ("batch", "height", "width")),
+                         (proto.graph.output[0], ("batch", "sr_height", "sr_width"))):
+        for dimension, name in zip(value.type.tensor_type.shape.dim, sizes):
+            dimension.dim_param = name
+    onnx.checker.check_model(proto)
+    onnx.save(proto, str(path))
+
+
+def _open_onnx(path):
+    import onnxruntime
+
+    session = onnxruntime.InferenceSession(str(path), providers=["CPUExecutionProvider"])
+    return lambda lr: session.run(["sr"], {"lr": lr})[0]
+
+
+# suffix of the file, or None for a folder with a file `marker`; packages that it takes; atomic,
+# from common.files; write(model, path); open(path), which gives a function of NHWC arrays.
+Format = namedtuple("Format", "suffix marker packages atomic write open")
+FORMATS = {
+    "saved_model": Format(None, "saved_model.pb", (), atomic_folder, _write_saved_model,
+                          _open_saved_model),
+    "onnx": Format(".onnx", None, ("tf2onnx", "onnx", "onnxruntime"), atomic_path, _write_onnx,
+                   _open_onnx),
+}
+
+
+def _parser():
+    parser = OneLineParser(
+        prog="python -m scripts.export",
+        description="Write a network for other programs, with free height and width, and check "
+                    "that it gives what Keras gives. It takes and gives RGB float32 NHWC in "
+                    "0..255.")
+    parser.add_argument("--weights", metavar="W",
+                        help="weight file of the zoo (.h5); default: the one that comes with it")
+    parser.add_argument("--model", metavar="M",
+                        help="the network; default: edsr, or what --weights holds")
+    parser.add_argument("--scale", type=int, metavar="S",
+                        help="scale; default: 2, or what --weights holds")
+    parser.add_argument("--format", required=True, choices=list(FORMATS),
+                        help="saved_model: a folder; onnx: a file (opset 13)")
+    parser.add_argument("--output", required=True, metavar="PATH", help="file or folder to write")
+    return parser
+
+
+if __name__ == "__main__":
+    run_command(main)

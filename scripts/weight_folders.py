@@ -1,0 +1,134 @@
+"""Weights by file or by folder: the zoo's `.h5` files and the checkpoints of training runs."""
+
+import re
+import sys
+from collections import namedtuple
+from pathlib import Path
+
+import models
+from common.cli import UserError, one_line
+from common.device import quiet_tensorflow
+from scripts.network_options import Choice, choose_scales
+
+Found = namedtuple("Found", "name path checkpoint")  # path: of the .h5 that describes the network
+
+
+def choose_networks(arguments, temporary):
+    """Which networks are meant, at which scales.
+
+    A file that was named must fit what was asked for; of a folder, what fits is taken, and what
+    cannot be read gets a line on stderr.
+
+    Args:
+        arguments: with `weights`, a file or folder, or None for what comes with the zoo; `model`
+            and `scale` that they must hold, None for any; and `chip`.
+        temporary: folder for checkpoints made into `.h5` files.
+
+    Returns:
+        (list of (name of the weights, [`Choice`]), names of what could not be read). Bicubic has
+        neither a name nor a path.
+
+    Raises:
+        UserError: no such weights, or of another model or scale.
+    """
+    if arguments.model == "bicubic":
+        return [(None, [Choice(None, "bicubic", scale) for scale in arguments.scale])], []
+    quiet_tensorflow(arguments.chip)  # the registry imports it
+    if arguments.weights is None:
+        paths = [models.bundled_weights(arguments.model, scale) for scale in arguments.scale]
+        return [(path.name, choose_scales(path, arguments.model, [scale]))
+                for path, scale in zip(paths, arguments.scale)], []
+    if not Path(arguments.weights).is_dir():
+        path = arguments.weights
+        return [(Path(path).name, choose_scales(path, arguments.model, arguments.scale))], []
+    networks, failed = [], []
+    for found in find_weights(arguments.weights):
+        try:
+            networks.append((found.name, _of_folder(found, arguments, temporary)))
+        except UserError as error:
+            failed.append(found.name)
+            print(f"error: {one_line(error)}", file=sys.stderr)
+    networks = [network for network in networks if network[1]]
+    if not networks:
+        raise UserError(f"nothing in {arguments.weights} can be measured"
+                        + (f" as {arguments.model}" if arguments.model else "")
+                        + "".join(f" x{scale}" for scale in arguments.scale or ()))
+    return networks, failed
+
+
+def _of_folder(found, arguments, temporary):
+    """The choices that one of a folder's weights offers, none where others were asked for."""
+    if found.path is None:
+        raise UserError(f"no .h5 beside the checkpoint {found.name}, which would describe its "
+                        "network")
+    choices = [choice for choice in choose_scales(found.path)
+               if arguments.model in (None, choice.model)
+               and choice.scale in (arguments.scale or [choice.scale])]
+    if found.checkpoint is None or not choices:
+        return choices
+    path = temporary / f"{len(list(temporary.iterdir()))}.h5"
+    checkpoint_to_h5(found.checkpoint, found.path, path)
+    return [choice._replace(path=path) for choice in choices]
+
+
+def find_weights(folder):
+    """Everything in a folder that may hold weights, in natural order of the names.
+
+    Args:
+        folder: of `.h5` files, a run's folder, or the `checkpoints` in it.
+
+    Returns:
+        list of `Found`: the name for a table; the `.h5` that describes the network, None if a
+        checkpoint has none beside it; and the prefix of the checkpoint, None for an `.h5`.
+
+    Raises:
+        UserError: there is nothing.
+    """
+    folder = Path(folder)
+    found = [Found(path.name, path, None) for path in folder.glob("*.h5")]
+    for inner in ("", "best", "checkpoints", "checkpoints/best"):
+        for index in (folder / inner).glob("*.index"):
+            prefix = index.with_suffix("")
+            found.append(Found(str(prefix.relative_to(folder)), _description(index.parent), prefix))
+    if not found:
+        raise UserError(f"no .h5 weights and no checkpoints (step-N.index) in {folder}")
+    return sorted(found, key=lambda item: [int(part) if part.isdigit() else part
+                                           for part in re.split(r"(\d+)", item.name)])
+
+
+def checkpoint_to_h5(checkpoint, description, path):
+    """Write the weights of a training checkpoint as a zoo `.h5`.
+
+    Args:
+        checkpoint: its prefix, e.g. run/checkpoints/step-1000.
+        description: a zoo `.h5` of the same network; its arrays are not used.
+        path: of the new file.
+
+    Raises:
+        UserError: the checkpoint is damaged or of another network.
+    """
+    from common import weights
+    from common.keras_compat import tf
+
+    metadata = weights.read_metadata(description)
+    scale = metadata["scale"]
+    model = models.create(metadata["model"], tuple(scale) if isinstance(scale, list) else scale,
+                          **metadata["options"])
+    try:
+        status = tf.train.Checkpoint(model=model).restore(str(checkpoint))
+        status.assert_existing_objects_matched().expect_partial()
+    except (tf.errors.OpError, ValueError, IndexError, AssertionError) as error:
+        raise UserError(f"checkpoint {checkpoint} is damaged, of another network than "
+                        f"{description} or written by the other Keras version "
+                        f"({type(error).__name__})") from error
+    weights.save(model, path)
+
+
+def _description(folder):
+    """The `.h5` of the run that a folder of checkpoints belongs to: the latest of its weights."""
+    folder = folder.resolve()
+    for inner in ("best", "checkpoints"):
+        if folder.name == inner and not list(folder.glob("*.h5")):
+            folder = folder.parent
+    return min(folder.glob("*.h5"), default=None,
+               key=lambda path: ("_last" not in path.name, path.name))
