@@ -96,12 +96,8 @@ class BicubicUpscale(keras.layers.Layer):
         self._kernel = kernel.reshape(TAPS, TAPS, channels, phases * channels).astype("float32")
 
     def call(self, inputs):
-        x = inputs
-        for axis in (1, 2):
-            size = tf.shape(x)[axis]
-            first, last = tf.gather(x, [0], axis=axis), tf.gather(x, [size - 1], axis=axis)
-            x = tf.concat([first] * (TAPS // 2) + [x] + [last] * (TAPS // 2), axis)
-        phases = tf.nn.conv2d(x, tf.constant(self._kernel), 1, "VALID")
+        padded = _edge_padded(inputs, TAPS // 2)
+        phases = tf.nn.conv2d(padded, tf.constant(self._kernel), 1, "VALID")
         return tf.nn.depth_to_space(phases, self.scale)
 
     def compute_output_shape(self, input_shape):
@@ -111,6 +107,26 @@ class BicubicUpscale(keras.layers.Layer):
 
     def get_config(self):
         return {**super().get_config(), "scale": self.scale}
+
+
+@register
+class EdgePad(keras.layers.Layer):
+    """Repeat the edge pixels: (N, H, W, C) -> (N, H + 2*pixels, W + 2*pixels, C)."""
+
+    def __init__(self, pixels, **kwargs):
+        super().__init__(**kwargs)
+        self.pixels = int(pixels)
+
+    def call(self, inputs):
+        return _edge_padded(inputs, self.pixels)
+
+    def compute_output_shape(self, input_shape):
+        batch, height, width, channels = input_shape
+        more = 2 * self.pixels
+        return (batch, height and height + more, width and width + more, channels)
+
+    def get_config(self):
+        return {**super().get_config(), "pixels": self.pixels}
 
 
 @register
@@ -193,6 +209,12 @@ class WeightedMean(keras.layers.Layer):
 
     def get_config(self):
         return {**super().get_config(), "weights": self.mean_weights}
+
+
+def _edge_padded(x, pixels):
+    """As concatenations, since TensorFlow's own pad cannot repeat an edge more than once."""
+    x = tf.concat([x[:, :1]] * pixels + [x] + [x[:, -1:]] * pixels, 1)
+    return tf.concat([x[:, :, :1]] * pixels + [x] + [x[:, :, -1:]] * pixels, 2)
 
 
 def _pointwise(inputs, matrix):

@@ -48,21 +48,14 @@ def luma_heads(model, options):
             for s in scale_tuple(options.scale)}
 
 
-def luma_loss(name, margin=0):
+def luma_loss(name):
     """A pixel loss between a luma head's output and the luma of the HR patch, both in [0, 1].
 
     The HR patch is RGB, or luma (one channel), in [0, 255].
-
-    Args:
-        name: of `PIXEL_LOSSES`.
-        margin: pixels of the patch's border, where the zeros around it reach, that do not count.
     """
     loss, to_ycbcr = PIXEL_LOSSES[name], RgbToYcbcr()
-
-    def inner(luma):
-        return luma[:, margin:-margin, margin:-margin] if margin else luma
 
     def luma_of(hr):
         return hr if hr.shape[-1] == 1 else to_ycbcr(hr)[..., :1]
 
-    return lambda luma, hr: loss(inner(luma) / 255, inner(luma_of(hr)) / 255)
+    return lambda luma, hr: loss(luma / 255, luma_of(hr) / 255)

@@ -1,7 +1,7 @@
 """SRCNN: the first convolutional network for super-resolution (Dong et al., arXiv 1501.00092)."""
 
 from common.keras_compat import keras
-from common.layers import ShiftScale
+from common.layers import EdgePad, ShiftScale
 from common.luma import CORE, luma_model
 
 layers = keras.layers
@@ -28,11 +28,14 @@ def core(kernels, num_filters):
     """The luma network: (N, H, W, 1), the enlarged image's luma in [0, 255], to it refined."""
     small = keras.initializers.RandomNormal(0.0, 0.001)
     luma = keras.Input((None, None, 1), name="luma")
-    x = ShiftScale(0.0, 1 / 255, name="to_unit")(luma)
+    # The paper's convolutions have no padding. Here the image's edge is repeated once for all three,
+    # so that the output keeps the size and no zeros enter.
+    x = EdgePad(sum(side // 2 for side in kernels), name="pad")(luma)
+    x = ShiftScale(0.0, 1 / 255, name="to_unit")(x)
     for i, (side, filters) in enumerate(zip(kernels[:2], num_filters), 1):
-        x = layers.Conv2D(filters, side, padding="same", activation="relu", name=f"conv{i}",
+        x = layers.Conv2D(filters, side, activation="relu", name=f"conv{i}",
                           kernel_initializer=small)(x)
-    x = layers.Conv2D(1, kernels[2], padding="same", name="conv3", dtype="float32",
+    x = layers.Conv2D(1, kernels[2], name="conv3", dtype="float32",
                       kernel_initializer=small)(x)
     refined = ShiftScale(0.0, 255.0, name="to_levels")(x)
     return keras.Model(luma, refined, name=CORE)

@@ -13,7 +13,7 @@ if __package__ in (None, ""):  # started as a file: python models/srcnn/train.py
 
 from jsonargparse.typing import NonNegativeInt, PositiveFloat, PositiveInt
 
-from common.cli import UserError, run_command
+from common.cli import run_command
 from common.options import option
 from common.training.command import training_command
 from common.training.options import Channel, Loss, Steps, TrainOptions
@@ -47,15 +47,10 @@ def build_step(options):
     from common.luma import CORE, luma_heads, luma_loss
     from common.training.steps import PixelStep, adam, sgd
 
-    # The paper's convolutions have no zeros around, and so are compared inside the patch only.
-    margin = sum(side // 2 for side in options.kernels)
-    if options.dataset != "hdf5" and options.patch_size * options.scale <= 2 * margin:
-        raise UserError(f"--patch_size {options.patch_size}: the kernels need more than "
-                        f"{2 * margin // options.scale} LR pixels at x{options.scale}")
     model = models.create("srcnn", options.scale, kernels=options.kernels,
                           num_filters=options.num_filters)
     return PixelStep(model, sgd() if options.optimizer == "sgd" else adam(),
-                     luma_loss(options.loss, margin), options.clip, options.clip_threshold,
+                     luma_loss(options.loss), options.clip, options.clip_threshold,
                      luma_heads(model, options),
                      slow_layers=[model.get_layer(CORE).get_layer("conv3")],
                      slow_factor=options.last_layer_factor)
