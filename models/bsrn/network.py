@@ -48,10 +48,9 @@ def build(scale, num_features=64, num_states=64, num_recursions=16, output_every
 
 def recursions(x, num_features, num_states, count):
     """Apply the one module `count` times; the features after each."""
-    small = keras.initializers.VarianceScaling(1e-4, "fan_in", "truncated_normal")
     width = num_features + num_states
-    first = conv(width, "module_conv1", activation="relu", kernel_initializer=small)
-    second = conv(width, "module_conv2", kernel_initializer=small)
+    first = conv(width, "module_conv1", activation="relu", kernel_initializer=small())
+    second = conv(width, "module_conv2", kernel_initializer=small())
     third = conv(width, "module_conv3")
     state, results = ZeroState(num_states, name="state0")(x), []
     for i in range(count):
@@ -63,6 +62,11 @@ def recursions(x, num_features, num_states, count):
         state = Channels(num_features, width, name=f"state{i + 1}b")(y)
         results.append(x)
     return results
+
+
+def small():
+    """A new initializer for each layer: one of Keras 3 gives the same values again and again."""
+    return keras.initializers.VarianceScaling(1e-4, "fan_in", "truncated_normal")
 
 
 def upscaler(scale, num_features):

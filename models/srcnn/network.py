@@ -26,7 +26,6 @@ def build(scale, kernels=(9, 5, 5), num_filters=(64, 32)):
 
 def core(kernels, num_filters):
     """The luma network: (N, H, W, 1), the enlarged image's luma in [0, 255], to it refined."""
-    small = keras.initializers.RandomNormal(0.0, 0.001)
     luma = keras.Input((None, None, 1), name="luma")
     # The paper's convolutions have no padding. Here the image's edge is repeated once for all three,
     # so that the output keeps the size and no zeros enter.
@@ -34,8 +33,8 @@ def core(kernels, num_filters):
     x = ShiftScale(0.0, 1 / 255, name="to_unit")(x)
     for i, (side, filters) in enumerate(zip(kernels[:2], num_filters), 1):
         x = layers.Conv2D(filters, side, activation="relu", name=f"conv{i}",
-                          kernel_initializer=small)(x)
+                          kernel_initializer=keras.initializers.RandomNormal(0.0, 0.001))(x)
     x = layers.Conv2D(1, kernels[2], name="conv3", dtype="float32",
-                      kernel_initializer=small)(x)
+                      kernel_initializer=keras.initializers.RandomNormal(0.0, 0.001))(x)
     refined = ShiftScale(0.0, 255.0, name="to_levels")(x)
     return keras.Model(luma, refined, name=CORE)

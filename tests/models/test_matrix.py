@@ -10,6 +10,7 @@ from common.inference import Upscaler
 from common.keras_compat import keras, set_seed, tf
 from common.losses import l1
 from common.training.steps import PixelStep, adam
+from scripts.export import export
 
 # Networks small enough to test at every scale; a model that is missing here fails the first test.
 SMALL = {"bsrn": {"num_features": 8, "num_states": 8, "num_recursions": 3},
@@ -145,3 +146,17 @@ def test_a_grey_image_stays_grey(case, photo):
     grey = photo(20, 30)[..., 1]
     sr = Upscaler(case[2])(grey)
     assert sr.shape == (20 * case[1], 30 * case[1]) and sr.dtype == np.uint8
+
+
+def test_no_two_layers_start_alike(case):
+    kernels = [variable.numpy() for variable in case[2].trainable_variables
+               if len(variable.shape) == 4]
+    for i, a in enumerate(kernels):
+        assert not any(a.shape == b.shape and (a == b).all() for b in kernels[:i])
+
+
+@pytest.mark.parametrize("format", ["saved_model", "onnx"])
+def test_every_export_gives_the_models_answer(case, format, tmp_path):
+    path = tmp_path / ("model.onnx" if format == "onnx" else "model")
+    assert export(case[2], format, path) < 0.05
+    assert path.exists()
