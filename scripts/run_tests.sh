@@ -66,9 +66,10 @@ if bash scripts/setup.sh --stack ascend --test --find >/dev/null 2>"$work/ascend
 fi
 
 check_style "$main_python"
-run_stack main "$main_python" "$@"
+# Tests that carry files from one stack to the other run the other's interpreter.
+SR_ZOO_OTHER_PYTHON="$ascend_python" run_stack main "$main_python" "$@"
 if [ -n "$ascend_python" ]; then
-  run_stack ascend "$ascend_python" "$@"
+  SR_ZOO_OTHER_PYTHON="$main_python" run_stack ascend "$ascend_python" "$@"
 else
   lines+=("ascend: not run: $(sed -n 's/^error: //p' "$work/ascend")")
   [ "${CI:-}" != true ] || failed=$((failed + 1))
