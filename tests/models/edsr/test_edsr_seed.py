@@ -3,6 +3,7 @@
 from pathlib import Path
 
 import pytest
+from PIL import Image
 
 from common.cli import UserError
 from common.options import parse
@@ -54,3 +55,24 @@ def test_the_hundred_train_steps_of_the_description_are_epochs():
 def test_train_steps_on_the_command_line_win_over_the_epochs_of_a_preset():
     options = read("--preset", "seed", "--train_steps", "100")
     assert (options.epochs, options.train_steps) == (None, 100)
+
+
+def test_the_descriptions_command_runs_as_written(run, tmp_path, photo):
+    """One folder, told apart by train and valid in the names; the program is the file itself."""
+    folder = tmp_path / "edsr" / "cache" / "DIV2K"
+    folder.mkdir(parents=True)
+    for i in range(5):
+        image = Image.fromarray(photo()[30 * i:30 * i + 80, 50 * i:50 * i + 90])
+        image.save(str(folder / f"DIV2K_{'train' if i < 4 else 'valid'}_{i:04d}.png"))
+    program = Path(train.__file__)
+    flags = ["--data_dir=edsr/cache/DIV2K", "--lr", "0.0001", "--num_blocks", "1", "--num_filters",
+             "8", "--scale", "2", "--batch_size", "4", "--save_step", "1", "--decay_step", "500",
+             "--decay_rate", "0.9", "--momentum", "0.9", "--chip", "cpu", "--patch_size", "16"]
+    first = run(program, *flags, "--from_scrach", "True", "--epochs", "2", "--output_dir", "first",
+                cwd=tmp_path)
+    assert first.returncode == 0, first.stderr
+    assert "Step nr: [2/2] - Loss: " in first.stdout and "Lr: 0.0001000" in first.stdout
+    assert "Epoch nr: [2/2] - Loss: " in first.stdout
+    second = run(program, *flags, "--from_scrach", "False", "--resume_path", "first/checkpoints",
+                 "--epochs", "3", "--output_dir", "second", cwd=tmp_path)
+    assert second.returncode == 0 and "going on after step 2" in second.stdout, second.stderr
