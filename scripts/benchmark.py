@@ -29,7 +29,7 @@ PRECISIONS = ("float32", "bfloat16")
 BASELINE = {"num_blocks": 16, "num_filters": 64, "res_scale": 1.0}
 DEMO = {"num_blocks": 4, "num_filters": 32, "res_scale": 1.0}
 BATCH, PATCH, SCALE = 16, 48, 2
-# name: (model, network, batch, LR patch); what else there is to a step are the model's defaults
+# name: (model, network, batch, LR patch); the rest of a step is as in the model's default recipe
 TRAIN_STEPS = {
     "train_step": ("edsr", BASELINE, BATCH, PATCH),
     "train_step_bsrn": ("bsrn", {"num_features": 64, "num_states": 64, "num_recursions": 16}, 8,
@@ -57,6 +57,7 @@ def main(argv):
     from common.keras_compat import tf
 
     tf.config.threading.set_intra_op_parallelism_threads(arguments.threads)
+    tf.config.threading.set_inter_op_parallelism_threads(arguments.threads)
     machine = describe_machine(arguments.threads)
     print("\n".join(f"{key}: {value}" for key, value in machine.items()), flush=True)
     rows = []

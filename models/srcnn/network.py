@@ -27,7 +27,7 @@ def build(scale, kernels=(9, 5, 5), num_filters=(64, 32)):
 def core(kernels, num_filters):
     """The luma network: (N, H, W, 1), the enlarged image's luma in [0, 255], to it refined."""
     luma = keras.Input((None, None, 1), name="luma")
-    # The paper's convolutions have no padding. Here the image's edge is repeated once for all three,
+    # The paper's convolutions have no padding. Here the image's edge is repeated once before them,
     # so that the output keeps the size and no zeros enter.
     x = EdgePad(sum(side // 2 for side in kernels), name="pad")(luma)
     x = ShiftScale(0.0, 1 / 255, name="to_unit")(x)

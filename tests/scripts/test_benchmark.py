@@ -11,9 +11,12 @@ import pytest
 
 from common.cli import UserError
 from scripts import benchmark, benchmark_engines
+from scripts.benchmark_networks import torch_network
 
 ROOT = Path(__file__).resolve().parents[2]
 TINY = {"num_blocks": 1, "num_filters": 4, "res_scale": 1.0}
+TINY_BSRN = {"num_features": 6, "num_states": 4, "num_recursions": 3}
+MEASUREMENTS = ("inference_16", "train_step", "train_step_bsrn")
 
 
 @pytest.fixture
@@ -23,8 +26,8 @@ def tiny(monkeypatch):
 
     before = policy_name()
     monkeypatch.setattr(benchmark, "BASELINE", TINY)
-    monkeypatch.setattr(benchmark, "BATCH", 2)
-    monkeypatch.setattr(benchmark, "PATCH", 8)
+    monkeypatch.setitem(benchmark.TRAIN_STEPS, "train_step", ("edsr", TINY, 2, 8))
+    monkeypatch.setitem(benchmark.TRAIN_STEPS, "train_step_bsrn", ("bsrn", TINY_BSRN, 2, 8))
     monkeypatch.setattr(benchmark, "SETTLE_SECONDS", 0)
     yield argparse.Namespace(runs=2, threads=2, data_dir=None)
     set_policy(before)
@@ -50,29 +53,72 @@ def test_rows_hold_medians_and_ratios():
     assert "0.500 of torch" in benchmark.as_line(rows[0])
 
 
-@pytest.mark.parametrize("measure", [benchmark.inference, benchmark.train_step])
-def test_a_peer_that_is_not_installed_is_named(tiny, monkeypatch, measure):
+@pytest.mark.parametrize("name", MEASUREMENTS)
+def test_a_peer_that_is_not_installed_is_named(tiny, monkeypatch, name):
     find_spec = importlib.util.find_spec
     peers = ("torch", "onnx", "onnxruntime", "openvino")
     monkeypatch.setattr(importlib.util, "find_spec",
-                        lambda name, *rest: None if name in peers else find_spec(name, *rest))
-    rows = measure("inference_16", tiny)
+                        lambda module, *rest: None if module in peers else find_spec(module, *rest))
+    rows = benchmark._measurement(name)(name, tiny)
     notes = {(row["engine"], row["precision"]): row.get("note", "") for row in rows}
     assert "torch not installed" in notes["torch", "float32"]
     assert notes["sr-zoo", "float32"] == ""
 
 
-@pytest.mark.parametrize("measure", [benchmark.inference, benchmark.train_step])
-def test_every_engine_here_agrees_and_has_a_row(tiny, capsys, measure):
+@pytest.mark.parametrize("name", MEASUREMENTS)
+def test_every_engine_here_agrees_and_has_a_row(tiny, capsys, name):
     from common.keras_compat import IS_KERAS_3
 
-    rows = measure("inference_16", tiny)
+    rows = benchmark._measurement(name)(name, tiny)
     timed = {(row["engine"], row["precision"]) for row in rows if row["seconds"]}
     assert ("sr-zoo", "float32") in timed
     assert (("sr-zoo", "bfloat16") in timed) == IS_KERAS_3
     if importlib.util.find_spec("torch"):
         assert {("torch", "float32"), ("torch", "bfloat16")} <= timed
     assert capsys.readouterr().out.count("check: ") == len(timed)
+
+
+@pytest.mark.parametrize("model, scale, options", [
+    ("edsr", 3, TINY), ("bsrn", 2, TINY_BSRN), ("bsrn", 3, TINY_BSRN)])
+def test_the_network_in_pytorch_answers_as_the_zoo_does(tiny, model, scale, options):
+    torch = pytest.importorskip("torch")
+    import models
+    from common.keras_compat import set_policy, set_seed
+    from models.bsrn.network import intermediate_outputs
+
+    set_policy("float32")
+    set_seed(0)
+    network = models.create(model, scale, **options)
+    draw = np.random.default_rng(0)
+    network.set_weights([draw.normal(0, 0.1, w.shape) for w in network.get_weights()])
+    image = draw.uniform(0, 255, (1, 7, 9, 3)).astype(np.float32)
+    copy = torch_network(network)
+    with torch.no_grad():
+        x = torch.from_numpy(image).permute(0, 3, 1, 2)
+        answer, images = copy(x), copy.images(x)
+    np.testing.assert_allclose(answer.permute(0, 2, 3, 1), network(image), rtol=1e-4, atol=1e-2)
+    parts = intermediate_outputs(network, scale)(image) if model == "bsrn" else [network(image)]
+    assert len(images) == len(parts)
+    for part, truth in zip(images, parts):
+        np.testing.assert_allclose(part.permute(0, 2, 3, 1), truth, rtol=1e-4, atol=1e-2)
+
+
+def test_pytorch_clips_each_gradient_where_the_zoo_does(tiny, monkeypatch):
+    torch = pytest.importorskip("torch")
+    seen = []
+    clip = torch.nn.utils.clip_grad_norm_
+
+    def spy(parameter, bound):
+        clip(parameter, bound)
+        seen.append((bound, float(parameter.grad.norm())))
+
+    monkeypatch.setattr(torch.nn.utils, "clip_grad_norm_", spy)
+    monkeypatch.setattr(benchmark, "PRECISIONS", ("float32",))
+    benchmark.train_step("train_step", tiny)
+    assert not seen
+    benchmark.train_step("train_step_bsrn", tiny)
+    assert {bound for bound, _ in seen} == {5.0}
+    assert max(norm for _, norm in seen) == pytest.approx(5, rel=1e-2)
 
 
 def test_an_engine_that_disagrees_is_refused(capsys):
