@@ -173,6 +173,27 @@ class Channels(keras.layers.Layer):
 
 
 @register
+class Split(keras.layers.Layer):
+    """Part the channels of (N, H, W, C) into a list of tensors of the sizes given.
+
+    The gradient is one concatenation; that of a slice pads each part to all channels, slowly.
+    """
+
+    def __init__(self, sizes, **kwargs):
+        super().__init__(**kwargs)
+        self.sizes = [int(size) for size in sizes]
+
+    def call(self, inputs):
+        return tf.split(inputs, self.sizes, axis=-1)
+
+    def compute_output_shape(self, input_shape):
+        return [(*input_shape[:-1], size) for size in self.sizes]
+
+    def get_config(self):
+        return {**super().get_config(), "sizes": self.sizes}
+
+
+@register
 class ZeroState(keras.layers.Layer):
     """Zeros of the height and width of the input, with another number of channels."""
 

@@ -4,7 +4,7 @@ Not the Blueprint Separable Residual Network of 2022, which has the same short n
 """
 
 from common.keras_compat import keras
-from common.layers import Channels, DepthToSpace, ShiftScale, WeightedMean, ZeroState
+from common.layers import DepthToSpace, ShiftScale, Split, WeightedMean, ZeroState
 from common.scales import scale_name, scale_tuple
 
 layers = keras.layers
@@ -55,11 +55,11 @@ def recursions(x, num_features, num_states, count):
     state, results = ZeroState(num_states, name="state0")(x), []
     for i in range(count):
         y = second(first(layers.Concatenate(name=f"join{i}a")([x, state])))
-        x = layers.Add(name=f"add{i}a")([x, Channels(0, num_features, name=f"features{i}a")(y)])
-        state = Channels(num_features, width, name=f"state{i + 1}a")(y)
+        change, state = Split([num_features, num_states], name=f"split{i}a")(y)
+        x = layers.Add(name=f"add{i}a")([x, change])
         y = third(layers.Concatenate(name=f"join{i}b")([x, state]))
-        x = layers.Add(name=f"add{i}b")([x, Channels(0, num_features, name=f"features{i}b")(y)])
-        state = Channels(num_features, width, name=f"state{i + 1}b")(y)
+        change, state = Split([num_features, num_states], name=f"split{i}b")(y)
+        x = layers.Add(name=f"add{i}b")([x, change])
         results.append(x)
     return results
 
