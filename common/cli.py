@@ -1,5 +1,6 @@
 """The frame around every command: one clear line and status 2 for a user's mistake."""
 
+import difflib
 import os
 import signal
 import sys
@@ -7,6 +8,14 @@ import sys
 
 class UserError(Exception):
     """A mistake the user can correct; its text says what, where and what to do."""
+
+
+def did_you_mean(word, known):
+    """" (did you mean 'x'?)" for a misspelt word, or nothing; flags go without quotation marks."""
+    match = difflib.get_close_matches(word, list(known), 1, 0.5)
+    if not match:
+        return ""
+    return f" (did you mean {match[0] if match[0].startswith('-') else repr(match[0])}?)"
 
 
 def one_line(text):

@@ -174,17 +174,19 @@ class Channels(keras.layers.Layer):
 
 @register
 class Split(keras.layers.Layer):
-    """Part the channels of (N, H, W, C) into a list of tensors of the sizes given.
-
-    The gradient is one concatenation; that of a slice pads each part to all channels, slowly.
-    """
+    """Part the channels of (N, H, W, C) into a list of tensors of the sizes given."""
 
     def __init__(self, sizes, **kwargs):
         super().__init__(**kwargs)
         self.sizes = [int(size) for size in sizes]
 
-    def call(self, inputs):
-        return tf.split(inputs, self.sizes, axis=-1)
+    def call(self, inputs, training=None):
+        if training is True:
+            # Its gradient is one concatenation; that of a slice pads each part to all channels.
+            return tf.split(inputs, self.sizes, axis=-1)
+        # An ONNX file of slices needs no transpositions around them.
+        ends = np.cumsum(self.sizes)
+        return [inputs[..., end - size:end] for end, size in zip(ends, self.sizes)]
 
     def compute_output_shape(self, input_shape):
         return [(*input_shape[:-1], size) for size in self.sizes]

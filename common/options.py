@@ -1,14 +1,13 @@
 """A dataclass of options read from flags, a preset and a YAML file, with one-line errors."""
 
 import dataclasses
-import difflib
 import re
 from pathlib import Path
 
 import jsonargparse
 import yaml
 
-from common.cli import UserError, one_line
+from common.cli import UserError, did_you_mean, one_line
 
 
 def option(default, help=None):
@@ -62,12 +61,6 @@ def to_yaml(options):
     return yaml.safe_dump(values, sort_keys=False, allow_unicode=True)
 
 
-def suggestion(word, known):
-    """" (did you mean --x?)" for a misspelt option, or nothing."""
-    match = difflib.get_close_matches(word.lstrip("-"), [k.lstrip("-") for k in known], 1, 0.6)
-    return f" (did you mean --{match[0]}?)" if match else ""
-
-
 class OneLineParser(jsonargparse.ArgumentParser):
     """A parser whose errors are `UserError`s of one line, with the nearest option suggested."""
 
@@ -92,7 +85,7 @@ class OneLineParser(jsonargparse.ArgumentParser):
         if unknown:
             name = unknown.group(1).split("=")[0]
             flag = name if name.startswith("-") else f"--{name}"
-            return (f"unknown option {flag}{suggestion(flag, self.known_options())}; "
+            return (f"unknown option {flag}{did_you_mean(flag, self.known_options())}; "
                     "--help lists all")
         message = one_line(message)
         wrong = re.search(r'key "([^"]+)": (.*)', message)
@@ -154,5 +147,5 @@ def _given(parser, values):
     known = [flag.lstrip("-") for flag in parser.known_options()]
     for key in values:
         if key not in known:
-            raise UserError(f"unknown option {key!r} in a preset{suggestion(key, known)}")
+            raise UserError(f"unknown option {key!r} in a preset{did_you_mean(key, known)}")
     return values

@@ -7,13 +7,12 @@ A model maps RGB float32 images (N, H, W, 3) in [0, 255] of any height and width
 the size, nominally in [0, 255] and not clipped.
 """
 
-import difflib
 import importlib
 import inspect
 import json
 from pathlib import Path
 
-from common.cli import UserError
+from common.cli import UserError, did_you_mean
 from common.scales import scale_name, scale_tuple
 
 # name -> the module with SCALES and build(scale, **options)
@@ -60,7 +59,7 @@ def create(name, scale, **options):
     known = [option for option in signature if option != "scale"]
     for option in options:
         if option not in known:
-            raise UserError(f"{name} has no option {option!r}{nearest(option, known)}; "
+            raise UserError(f"{name} has no option {option!r}{did_you_mean(option, known)}; "
                             f"it has {', '.join(known)}")
     defaults = {option: signature[option].default for option in known}
     options = {**defaults, **options}
@@ -117,12 +116,6 @@ def network(name):
         UserError: an unknown name; the nearest known one is suggested.
     """
     if name not in _NETWORKS:
-        raise UserError(f"no model {name!r} in the zoo{nearest(name, _NETWORKS)}; "
+        raise UserError(f"no model {name!r} in the zoo{did_you_mean(name, _NETWORKS)}; "
                         f"it has {', '.join(_NETWORKS)}")
     return importlib.import_module(_NETWORKS[name])
-
-
-def nearest(word, known):
-    """" (did you mean 'x'?)" for a misspelt word, or nothing."""
-    match = difflib.get_close_matches(word, list(known), 1, 0.5)
-    return f" (did you mean {match[0]!r}?)" if match else ""

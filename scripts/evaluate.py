@@ -10,7 +10,7 @@ import numpy as np
 
 import models
 from common import metrics
-from common.cli import UserError, run_command
+from common.cli import UserError, did_you_mean, run_command
 from common.data import bicubic
 from common.data.datasets import describe, open_images
 from common.data.pairs import cropped
@@ -190,7 +190,7 @@ def _check(arguments):
         raise UserError("name a network or bicubic with --model, or a weight file with --weights")
     known = (*models.available(), "bicubic")
     if arguments.model not in (None, *known):
-        raise UserError(f"no model {arguments.model!r}{models.nearest(arguments.model, known)}; "
+        raise UserError(f"no model {arguments.model!r}{did_you_mean(arguments.model, known)}; "
                         f"choose one of {', '.join(known)}")
     for name in ("scale", "dataset"):
         values = getattr(arguments, name)

@@ -12,7 +12,7 @@ from pathlib import Path
 import numpy as np
 
 import models
-from common.cli import UserError, run_command
+from common.cli import UserError, did_you_mean, run_command
 from common.data.datasets import open_images
 from common.files import atomic_folder, atomic_path
 from common.images import read_rgb
@@ -89,7 +89,7 @@ def check(model, format, path):
 def check_target(format, path):
     """Raise a `UserError` where a format cannot be written to a path."""
     if format not in FORMATS:
-        raise UserError(f"no format {format!r}{models.nearest(format, FORMATS)}; choose one of "
+        raise UserError(f"no format {format!r}{did_you_mean(format, FORMATS)}; choose one of "
                         f"{', '.join(FORMATS)}")
     path, suffix, marker = Path(path), FORMATS[format].suffix, FORMATS[format].marker
     lacking = [name for name in FORMATS[format].packages if importlib.util.find_spec(name) is None]

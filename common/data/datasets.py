@@ -1,12 +1,11 @@
 """The data sets by name: which files of a folder to train on and to validate with, no pixels."""
 
-import difflib
 import logging
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Callable, Optional
 
-from common.cli import UserError
+from common.cli import UserError, did_you_mean
 from common.data import layouts
 from common.data.hdf5 import open_as_images
 from common.data.pairs import Pair, hr_size, sub_folders
@@ -117,10 +116,8 @@ def _entry(name, data_dir, scale, joined):
         return next(entry for entry in DATASETS.values()
                     if entry.recognise and entry.recognise(folder, scale))
     if name not in DATASETS:
-        near = difflib.get_close_matches(name.lower(), DATASETS, 1, 0.5)
-        hint = f" (did you mean {near[0]!r}?)" if near else ""
-        raise UserError(f"no data set {name!r}{hint}; known are auto, {', '.join(DATASETS)}, and "
-                        "several of them joined by +")
+        raise UserError(f"no data set {name!r}{did_you_mean(name.lower(), DATASETS)}; known are "
+                        f"auto, {', '.join(DATASETS)}, and several of them joined by +")
     return DATASETS[name]
 
 
