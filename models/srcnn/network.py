@@ -25,7 +25,11 @@ def build(scale, kernels=(9, 5, 5), num_filters=(64, 32)):
 
 
 def core(kernels, num_filters):
-    """The luma network: (N, H, W, 1), the enlarged image's luma in [0, 255], to it refined."""
+    """The luma network: (N, H, W, 1), the enlarged image's luma in [0, 255], to it refined.
+
+    The paper starts every layer with a deviation of 0.001; only the last one does here, since the
+    others then need thousands of steps to begin with.
+    """
     luma = keras.Input((None, None, 1), name="luma")
     # The paper's convolutions have no padding. Here the image's edge is repeated once before them,
     # so that the output keeps the size and no zeros enter.
@@ -33,7 +37,7 @@ def core(kernels, num_filters):
     x = ShiftScale(0.0, 1 / 255, name="to_unit")(x)
     for i, (side, filters) in enumerate(zip(kernels[:2], num_filters), 1):
         x = layers.Conv2D(filters, side, activation="relu", name=f"conv{i}",
-                          kernel_initializer=keras.initializers.RandomNormal(0.0, 0.001))(x)
+                          kernel_initializer="he_normal")(x)
     x = layers.Conv2D(1, kernels[2], name="conv3", dtype="float32",
                       kernel_initializer=keras.initializers.RandomNormal(0.0, 0.001))(x)
     refined = ShiftScale(0.0, 255.0, name="to_levels")(x)
