@@ -1,22 +1,21 @@
 """The data sets by name: which files of a folder to train on and to validate with, no pixels."""
 
-import logging
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Callable, Optional
 
 from common.cli import UserError, did_you_mean
 from common.data import layouts
+from common.data.choices import Choices, at_random, say_once
 from common.data.hdf5 import open_as_images
 from common.data.pairs import Pair, hr_size, sub_folders
+from common.data.preparation import Preparation
 from common.images import read_size
 
-__all__ = ["DATASETS", "DataSet", "Pair", "Splits", "describe", "markdown", "open_dataset",
-           "open_images"]
+__all__ = ["DATASETS", "Choices", "DataSet", "Pair", "Preparation", "Splits", "check_sizes",
+           "describe", "markdown", "open_dataset", "open_images"]
 
-LAST_IMAGES = 10  # of a folder without a validation set, at most
-
-log = logging.getLogger("sr_zoo")
+NO_CHOICES = Choices()
 
 
 @dataclass(frozen=True)
@@ -35,7 +34,8 @@ class DataSet:
     `open(folder, scale)` returns the pairs (train, val), of which one may be empty where a set has
     no such split; `recognise(folder, scale)` tells whether a folder looks so. `folders` are the
     names its folder usually has: it is looked for under them in the folder that the user names.
-    `val_set` is a set that a user may keep beside it to validate with.
+    `val_set` is a set that a user may keep beside it to validate with, `train_test_ratio` how it is
+    split at random where it brings no validation images.
     """
 
     name: str
@@ -45,9 +45,10 @@ class DataSet:
     folders: tuple = ()
     needs_folder: bool = True
     val_set: Optional[str] = None
+    train_test_ratio: Optional[float] = None
 
 
-def open_dataset(name, data_dir, scale, val_dir=None):
+def open_dataset(name, data_dir, scale, val_dir=None, *, choices=NO_CHOICES):
     """Find the training and validation images of a set, or of several.
 
     Args:
@@ -57,11 +58,14 @@ def open_dataset(name, data_dir, scale, val_dir=None):
             latter.
         scale: which LR images are meant.
         val_dir: folder to validate with (all its images, or what `open_images` takes of it), in
-            place of the set's own. Without either, the last tenth of the images, 1 to 10, is kept
-            out of training; a single image serves for both.
+            place of the set's own. Without either, the last tenth of the images, 1 to 10 (of
+            coco a fifth, at random), is kept out of training; a single image serves for both.
+        choices: how many images, split and prepared how. Their ratio splits the images to train on
+            and leaves a set's own validation images out.
 
     Raises:
-        UserError: unknown name, missing or empty folder, or images that do not pair up.
+        UserError: unknown name, missing or empty folder, images that do not pair up, or choices
+            that do not fit them or `val_dir`.
     """
     parts = _parts(name, data_dir, scale)
     train, val = _open(parts, scale)
@@ -69,25 +73,37 @@ def open_dataset(name, data_dir, scale, val_dir=None):
         hint = ("; give its folder as --val_dir to the training on another set"
                 if all(entry.open is layouts.open_benchmark for entry, _ in parts) else "")
         raise UserError(f"no training images in {data_dir}, only some to validate with{hint}")
+    place, elsewhere = data_dir or "the set", []
     if val_dir is not None:
-        val = open_images("auto", val_dir, scale)
-    elif not val:
-        val = _val_beside(parts, data_dir, scale)
-    if not val:
-        train, val = _hold_out(train)
-    _check_sizes([*train, *val], scale)
+        if choices.train_test_ratio:
+            raise UserError(f"--train_test_ratio {choices.train_test_ratio} keeps images of the "
+                            f"set to validate with, and --val_dir {val_dir} names others; give one "
+                            "of them")
+        elsewhere = choices.prepared_elsewhere(open_images("auto", val_dir, scale), val_dir)
+    elif not val and not choices.train_test_ratio:
+        elsewhere = choices.prepared_elsewhere(*_val_beside(parts, data_dir, scale))
+    if elsewhere:
+        train, val = choices.prepared(choices.first_images(train, place)), elsewhere
+    else:
+        ratio = parts[0][0].train_test_ratio if len(parts) == 1 else None
+        train, val = choices.split(train, val, place, ratio)
+    check_sizes([*train, *val], scale)
     return Splits("+".join(entry.name for entry, _ in parts), train, val)
 
 
-def open_images(name, data_dir, scale):
+def open_images(name, data_dir, scale, *, choices=NO_CHOICES):
     """The images of a set that an evaluation uses, as a list of `Pair`.
 
-    These are its validation images; where it has no such split, all of them. Arguments and errors
-    are those of `open_dataset`.
+    These are its validation images; where it has no such split, all of them, or with a
+    `train_test_ratio` in `choices` the images that it keeps from training. Arguments and errors are
+    those of `open_dataset`.
     """
     train, val = _open(_parts(name, data_dir, scale), scale)
-    pairs = val or train
-    _check_sizes(pairs, scale)
+    train = choices.first_images(train, data_dir or "the set")
+    if choices.train_test_ratio and train:
+        val = at_random(train, choices.train_test_ratio, choices.seed)[1]
+    pairs = choices.prepared(val or train)
+    check_sizes(pairs, scale)
     return pairs
 
 
@@ -166,19 +182,20 @@ def _open(parts, scale):
 
 
 def _val_beside(parts, data_dir, scale):
-    """The validation images of a set that lies beside the sets that have none."""
+    """(validation images, their folder) of a set that lies beside the sets that have none."""
     for entry, _ in parts:
         inside = sub_folders(Path(data_dir)) if entry.val_set else {}
         other = DATASETS.get(entry.val_set)
         for name in other.folders if other else ():
             if name.lower() in inside:
-                log.info("%s has no validation images here: validating on %s", entry.name,
-                         inside[name.lower()])
-                return other.open(inside[name.lower()], scale)[1]
-    return []
+                folder = inside[name.lower()]
+                say_once(f"{entry.name} has no validation images here: validating on {folder}")
+                return other.open(folder, scale)[1], folder
+    return [], None
 
 
-def _check_sizes(pairs, scale):
+def check_sizes(pairs, scale):
+    """Raise a `UserError` for the first LR image whose size does not fit that of its HR image."""
     for pair in pairs:
         if pair.lr is None:
             continue
@@ -186,12 +203,6 @@ def _check_sizes(pairs, scale):
         if (hr[0] // scale, hr[1] // scale) != lr:
             raise UserError(f"{pair.lr} ({lr[1]}x{lr[0]}) is not {pair.hr} ({hr[1]}x{hr[0]}) "
                             f"reduced by {scale}; check --scale and the folders")
-
-
-def _hold_out(pairs):
-    """Split off the last tenth, 1 to `LAST_IMAGES`; a single image serves for both."""
-    count = max(1, min(LAST_IMAGES, len(pairs) // 10))
-    return (pairs[:-count] or pairs, pairs[-count:])
 
 
 def _benchmark(name, title, *folders):
@@ -217,12 +228,18 @@ DATASETS = {entry.name: entry for entry in (
             ("BSDS500", "BSR")),
     DataSet("bsds500_256", "the same, the middle 256x256 pixels of each image",
             layouts.open_bsds500_256, None, ("BSDS500", "BSR")),
+    DataSet("coco", "COCO's train2017 and val2017, or any folder of images, resized to 384x384 "
+            "once; without val2017 a fifth, drawn from the seed, is kept to validate with",
+            layouts.open_coco, layouts.is_coco, ("COCO", "COCO2017"), train_test_ratio=0.8),
+    DataSet("usr248", "USR-248, underwater: hr, lr_2x, lr_4x and lr_8x in train_val and TEST, or "
+            "in one folder", layouts.open_usr248, layouts.is_usr248, ("USR-248", "USR248")),
     DataSet("paired", "HR and LR folders, e.g. train, train_X4, test, test_X4, or HR and LR",
             layouts.open_paired, layouts.is_paired),
     DataSet("div2k", "DIV2K as published, or one folder told apart by train and valid in names",
             layouts.open_div2k, layouts.is_div2k, ("DIV2K",), val_set="bsd100"),
     DataSet("hdf5", "luma patches such as 91-image_x2.h5 and Set5_x2.h5, for luma models only",
             open_as_images),
-    DataSet("folder", "HR images alone; LR images are made by bicubic reduction",
+    DataSet("folder", "HR images alone; LR images are made by bicubic reduction, or as --blur, "
+            "--reduction, --noise and --jpeg say",
             layouts.open_folder, lambda folder, scale: True),
 )}

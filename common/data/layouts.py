@@ -9,6 +9,7 @@ from pathlib import Path
 
 from common.cli import UserError
 from common.data.pairs import hr_only, pair_by_name, paired_split, sub_folders
+from common.data.preparation import Preparation
 from common.images import find_images, list_images
 
 DEMO_TRAIN = ("coffee.png", "hubble_deep_field.jpg", "ihc.png", "motorcycle_left.png",
@@ -17,6 +18,8 @@ DEMO_VAL = ("astronaut.png", "chelsea.png")
 VAL_WORDS = ("valid", "val", "test")
 
 _LOW_RESOLUTION = re.compile(r"(^|[-_])(lr|lq)([-_]|$)|[-_]?x\d$|[-_]\dx$", re.IGNORECASE)
+
+_USR248 = {"hr", "lr_2x", "lr_4x", "lr_8x"}
 
 log = logging.getLogger("sr_zoo")
 
@@ -99,7 +102,7 @@ def open_bsds500(folder, scale):
 
 def open_bsds500_256(folder, scale):
     """The same, only the middle 256x256 pixels of each image."""
-    return [[replace(pair, crop=256) for pair in pairs] for pairs in open_bsds500(folder, scale)]
+    return [_prepared(pairs, Preparation(crop=256)) for pairs in open_bsds500(folder, scale)]
 
 
 def is_bsds500(folder, scale):
@@ -118,6 +121,55 @@ def _bsds500_images(folder):
 @functools.cache
 def _warn_once(text):
     log.warning(text)
+
+
+def _prepared(pairs, preparation):
+    return [replace(pair, preparation=preparation) for pair in pairs]
+
+
+# ---- COCO ---------------------------------------------------------------------------------------
+
+def open_coco(folder, scale):
+    """The published train2017 and val2017 as far as they are there, or any folder of images."""
+    train, val = _coco_folders(folder)
+    pairs = [hr_only(list_images(path)) if path else [] for path in (train or folder, val)]
+    return [_prepared(split, Preparation(resize=384)) for split in pairs]
+
+
+def is_coco(folder, scale):
+    """Whether a folder holds the published ones."""
+    return _coco_folders(folder)[0] is not None
+
+
+def _coco_folders(folder):
+    """The folders (train, val) of the newest year, None where there is none."""
+    inside = sub_folders(folder)
+    for folders in (inside, sub_folders(inside["images"]) if "images" in inside else {}):
+        for year in ("2017", "2014"):
+            if f"train{year}" in folders:
+                return folders[f"train{year}"], folders.get(f"val{year}")
+    return None, None
+
+
+# ---- USR-248 ------------------------------------------------------------------------------------
+
+def open_usr248(folder, scale):
+    """The published train_val and TEST, or hr, lr_2x, lr_4x and lr_8x side by side."""
+    train = paired_split(folder, scale, ("train_val", "train"))
+    val = paired_split(folder, scale, ("test",))
+    train = train or ([] if val else paired_split(folder, scale, ("",)))
+    if not train and not val:
+        raise UserError(f"no images of USR-248 for x{scale} in {folder}: expected hr and "
+                        f"lr_{scale}x there, or in train_val and TEST")
+    return train, val
+
+
+def is_usr248(folder, scale):
+    """Whether a folder is laid out so, in whole."""
+    inside = sub_folders(folder)
+    return any(_USR248.issubset(sub_folders(path))
+               for path in (folder, *(inside[name] for name in ("train_val", "test")
+                                      if name in inside)))
 
 
 # ---- evaluation sets ----------------------------------------------------------------------------

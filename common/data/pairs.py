@@ -6,35 +6,34 @@ from pathlib import Path
 from typing import Optional
 
 from common.cli import UserError
-from common.images import find_images, list_images, read_size
+from common.data.preparation import Preparation
+from common.images import find_images, list_images, read_rgb, read_size
 
 
 @dataclass(frozen=True)
 class Pair:
-    """An HR image and its LR image; without one (None) it is made by bicubic reduction.
+    """An HR image and its LR image; without one (None) it is made of the HR image.
 
-    With `crop` only the square of so many pixels in the middle of the HR image counts, as far as
-    the image reaches.
+    `preparation` says what is done with the HR file before it counts, and how the LR image is made.
     """
 
     name: str
     hr: Path
     lr: Optional[Path] = None
-    crop: Optional[int] = None
+    preparation: Preparation = Preparation()
 
 
 def hr_size(pair):
     """(height, width) of the HR image that a pair stands for, without decoding it."""
-    size = read_size(pair.hr)
-    return size if pair.crop is None else tuple(min(side, pair.crop) for side in size)
+    if pair.preparation.resize:
+        return pair.preparation.resize, pair.preparation.resize
+    size, crop = read_size(pair.hr), pair.preparation.crop
+    return tuple(min(side, crop) for side in size) if crop else size
 
 
-def cropped(image, crop):
-    """The middle `crop` x `crop` pixels of an HxW[xC] image (a view); all of it for None."""
-    if crop is None:
-        return image
-    top, left = (max(0, side - crop) // 2 for side in image.shape[:2])
-    return image[top:top + crop, left:left + crop]
+def read_hr(pair):
+    """The HR image that a pair stands for, uint8 HxWx3."""
+    return pair.preparation.hr(read_rgb(pair.hr))
 
 
 def hr_only(paths):

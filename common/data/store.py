@@ -11,7 +11,7 @@ import numpy as np
 from tqdm import tqdm
 
 from common.cli import UserError
-from common.data.pairs import cropped, hr_size
+from common.data.pairs import hr_size, read_hr
 from common.files import atomic_path, make_folder, write_text
 from common.images import read_rgb, read_size
 
@@ -65,7 +65,7 @@ def _decoded(pairs, sizes, keep=lambda position, image: image):
     """
     def decode(position):
         pair = pairs[position // 2]
-        image = cropped(read_rgb(pair.hr), pair.crop) if position % 2 else read_rgb(pair.lr)
+        image = read_hr(pair) if position % 2 else read_rgb(pair.lr)
         height, width = sizes[position // 2][position % 2]
         return keep(position, np.ascontiguousarray(image[:height, :width]))
 

@@ -5,8 +5,9 @@ from collections import namedtuple
 
 from common.cli import UserError
 from common.data.cache import make_missing_lr
-from common.data.datasets import open_dataset
+from common.data.datasets import Choices, Preparation, open_dataset
 from common.data.hdf5 import LumaPatches, find_luma_files, read_luma_images
+from common.data.paired_folders import open_paired_folders
 from common.data.pipeline import JointSampler, PatchSampler, fingerprint
 from common.data.store import ImageStore
 from common.scales import scale_tuple
@@ -22,7 +23,7 @@ def find_material(options, cache):
 
     Args:
         options: `TrainOptions`.
-        cache: folder for LR images that have to be made and for decoded images.
+        cache: folder for images that have to be made and for decoded images.
 
     Returns:
         a `Material`.
@@ -33,8 +34,8 @@ def find_material(options, cache):
     """
     if options.dataset == LUMA_PATCHES:
         return _luma_patches(options)
-    splits = {scale: open_dataset(options.dataset, options.data_dir, scale, options.val_dir)
-              for scale in scale_tuple(options.scale)}
+    choices = _choices(options)
+    splits = {scale: _open(options, scale, choices) for scale in scale_tuple(options.scale)}
     first = next(iter(splits.values()))
     if not first.val:
         raise UserError(f"{options.data_dir} has no validation images; name some with --val_dir")
@@ -55,13 +56,34 @@ def find_material(options, cache):
 
         stores = {scale: store(split.val[:options.val_images or None], scale)
                   for scale, split in splits.items()}
-        return Validation(model, stores, options.val_channel)
+        return Validation(model, stores, options.val_channel, options.val_crop_border)
 
     return Material(first.name, len(first.train), len(first.val), fingerprint(first.train),
                     sampler, validation)
 
 
+def _open(options, scale, choices):
+    folders = (options.gt_folder, options.lq_folder, options.val_gt_folder, options.val_lq_folder)
+    if not any(folders):
+        return open_dataset(options.dataset, options.data_dir, scale, options.val_dir,
+                            choices=choices)
+    if options.data_dir or options.val_dir or options.dataset not in ("auto", "paired"):
+        raise UserError("--gt_folder and --lq_folder name all images themselves: leave out "
+                        "--data_dir, --val_dir and any --dataset but paired")
+    return open_paired_folders(*folders, scale, choices=choices)
+
+
+def _choices(options):
+    preparation = Preparation(resize=options.resize, blur=options.blur, noise=options.noise,
+                              reduction=options.reduction, jpeg=options.jpeg)
+    return Choices(options.number_of_images, options.train_test_ratio, options.seed, preparation)
+
+
 def _luma_patches(options):
+    if _choices(options) != Choices(seed=options.seed):
+        raise UserError("the data set hdf5 holds patches that are cut already: leave out "
+                        "--number_of_images, --train_test_ratio, --resize, --blur, --reduction, "
+                        "--noise and --jpeg")
     if not options.LUMA:
         raise UserError("the data set hdf5 holds luma patches, which only srcnn and vdsr train on")
     if options.data_dir is None:
@@ -78,7 +100,7 @@ def _luma_patches(options):
     def validation(model):
         from common.training.validation import LumaValidation
 
-        return LumaValidation(model, val, options.scale)
+        return LumaValidation(model, val, options.scale, options.val_crop_border)
 
     text = f"{patches.name} {patches.stat().st_size} {len(sampler)}"
     return Material(LUMA_PATCHES, len(sampler), len(val),

@@ -6,8 +6,9 @@ from PIL import Image
 
 from common.cli import UserError
 from common.data import cache
+from common.data.bicubic import downscale
 from common.data.cache import make_missing_lr
-from common.data.datasets import Pair, open_images
+from common.data.datasets import Pair, Preparation, open_images
 
 
 @pytest.fixture
@@ -45,7 +46,7 @@ def test_a_kept_file_is_used_again_until_its_hr_changes(pair, tmp_path, monkeypa
     folder = tmp_path / "cache"
     first = make_missing_lr([pair], 2, folder)
     with monkeypatch.context() as patch:
-        patch.setattr(cache, "downscale", no_work)
+        patch.setattr(cache, "write_image", no_work)
         assert make_missing_lr([pair], 2, folder) == first
     changed = np.zeros((31, 42, 3), np.uint8)
     Image.fromarray(changed).save(pair.hr)
@@ -54,6 +55,48 @@ def test_a_kept_file_is_used_again_until_its_hr_changes(pair, tmp_path, monkeypa
     assert second[0].lr != first[0].lr
     assert not np.array(Image.open(second[0].lr)).any()
     assert make_missing_lr([pair], 4, folder)[0].lr.parent.name == "X4"
+
+
+def test_an_hr_image_is_resized_once(pair, tmp_path, monkeypatch):
+    folder, wanted = tmp_path / "cache", Pair("a", pair.hr, None, Preparation(resize=24))
+
+    def made():
+        return make_missing_lr([wanted], 2, folder)[0]
+
+    first = made()
+    assert first.hr.parent == folder / "resized" / "24" and first.preparation == Preparation()
+    expected = Image.open(pair.hr).resize((24, 24), Image.Resampling.BICUBIC)
+    np.testing.assert_array_equal(np.array(Image.open(first.hr)), np.array(expected))
+    np.testing.assert_array_equal(np.array(Image.open(first.lr)),
+                                  downscale(np.array(expected), 2))
+    times = [path.stat().st_mtime_ns for path in (first.hr, first.lr)]
+    with monkeypatch.context() as patch:
+        patch.setattr(cache, "write_image", no_work)
+        assert made() == first
+    assert times == [path.stat().st_mtime_ns for path in (first.hr, first.lr)]
+    first.hr.write_bytes(first.hr.read_bytes()[:-20])
+    assert np.array_equal(np.array(Image.open(made().hr)), np.array(expected))
+    Image.new("RGB", (50, 40), (7, 8, 9)).save(pair.hr)
+    os.utime(str(pair.hr), ns=(5, 5))
+    second = made()
+    assert second.hr != first.hr and second.lr != first.lr
+    assert (np.array(Image.open(second.hr)) == (7, 8, 9)).all()
+    other = make_missing_lr([Pair("a", pair.hr, None, Preparation(resize=12))], 2, folder)[0]
+    assert Image.open(other.hr).size == (12, 12) and Image.open(other.lr).size == (6, 6)
+
+
+def test_every_degradation_has_its_own_files(pair, tmp_path):
+    ways = [Preparation(), Preparation(blur=1.0), Preparation(blur=2.0), Preparation(noise=5.0),
+            Preparation(jpeg=50), Preparation(reduction="area"), Preparation(crop=20),
+            Preparation(resize=20), Preparation(resize=20, jpeg=50)]
+    pairs = [Pair("a", pair.hr, None, way) for way in ways]
+    made = make_missing_lr(pairs, 2, tmp_path / "cache")
+    assert len({one.lr for one in made}) == len(ways)
+    assert {one.lr.parent.parent.name for one in made} == {"lr_bicubic", "lr_area"}
+    for one, way in zip(made, ways):
+        hr = way.hr(np.array(Image.open(pair.hr)))
+        np.testing.assert_array_equal(np.array(Image.open(one.lr)), way.lr(hr, 2))
+    assert make_missing_lr(pairs, 2, tmp_path / "cache") == made
 
 
 def test_files_of_one_name_in_two_folders_are_told_apart(pair, tmp_path):
@@ -69,6 +112,7 @@ def test_a_killed_or_damaged_file_is_not_trusted(pair, tmp_path, monkeypatch):
     folder = tmp_path / "cache"
 
     def killed(path, array):
+        path.parent.mkdir(parents=True)
         path.with_name(f".{path.stem}.part.png").write_bytes(b"\x89PNG half")
         raise KeyboardInterrupt
 

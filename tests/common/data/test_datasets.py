@@ -10,7 +10,17 @@ from PIL import Image
 
 from common.cli import UserError
 from common.data.bicubic import downscale
-from common.data.datasets import DATASETS, describe, markdown, open_dataset, open_images
+from common.data.datasets import (
+    DATASETS,
+    Choices,
+    Preparation,
+    describe,
+    markdown,
+    open_dataset,
+    open_images,
+)
+from common.data.paired_folders import open_paired_folders
+from common.data.pairs import hr_size
 
 SMALL = np.random.default_rng(0).integers(0, 256, (13, 18, 3)).astype(np.uint8)
 
@@ -365,9 +375,106 @@ def test_hdf5_is_not_a_set_of_images(tmp_path):
         open_dataset("hdf5", tmp_path, 2)
 
 
+def test_any_folder_is_coco(tmp_path):
+    for i in range(20):
+        write(tmp_path / f"{i:012}.jpg")
+    splits = open_dataset("coco", tmp_path, 4)
+    assert splits.name == "coco" and (len(splits.train), len(splits.val)) == (16, 4)
+    assert sorted(names(splits.train + splits.val)) == [f"{i:012}" for i in range(20)]
+    assert {pair.preparation for pair in splits.train + splits.val} == {Preparation(resize=384)}
+    assert {hr_size(pair) for pair in splits.train} == {(384, 384)}
+    assert len(open_images("coco", tmp_path, 4)) == 20
+    sized = open_dataset("coco", tmp_path, 4, choices=Choices(10, 0.5, 1, Preparation(resize=96)))
+    assert (len(sized.train), len(sized.val)) == (5, 5) and hr_size(sized.val[0]) == (96, 96)
+    write(tmp_path / "own" / "v.png")
+    other = open_dataset("coco", tmp_path, 4, tmp_path / "own")
+    assert len(other.train) == 20 and names(other.val) == ["v"]
+    assert hr_size(other.val[0]) == SMALL.shape[:2]
+    assert open_dataset("auto", tmp_path, 4).name == "folder"
+    with pytest.raises(UserError, match="no images .*empty"):
+        (tmp_path / "empty").mkdir()
+        open_dataset("coco", tmp_path / "empty", 4)
+
+
+@pytest.mark.parametrize("inner", ["", "COCO", "images"])
+def test_coco_as_published(tmp_path, inner):
+    for i in range(10):
+        write(tmp_path / inner / "train2017" / f"{i:012}.jpg")
+    (tmp_path / inner / "annotations").mkdir()
+    drawn = open_dataset("coco", tmp_path, 4)
+    assert (len(drawn.train), len(drawn.val)) == (8, 2)
+    write(tmp_path / inner / "val2017" / "000000000139.jpg")
+    published = open_dataset("coco" if inner == "COCO" else "auto", tmp_path, 4)
+    assert published.name == "coco" and len(published.train) == 10
+    assert names(published.val) == ["000000000139"]
+    again = open_dataset("coco", tmp_path, 4, choices=Choices(train_test_ratio=0.8))
+    assert again == drawn
+
+
+def test_coco_images_of_any_kind_become_squares(tmp_path):
+    from common.data.cache import make_missing_lr
+    from common.data.store import ImageStore
+
+    write(tmp_path / "wide.png")
+    Image.fromarray(SMALL[..., 0]).save(tmp_path / "grey.jpg")
+    pairs = make_missing_lr(open_images("coco", tmp_path, 4), 4, tmp_path / "cache")
+    store = ImageStore(pairs, tmp_path / "cache", scale=4)
+    assert [hr.shape for hr in store.hr] == [(384, 384, 3)] * 2
+    assert [lr.shape for lr in store.lr] == [(96, 96, 3)] * 2
+    assert all(np.array_equal(lr, downscale(hr, 4)) for lr, hr in zip(store.lr, store.hr))
+
+
+@pytest.mark.parametrize("name", ["usr248", "auto"])
+@pytest.mark.parametrize("train, val", [("train_val", "TEST"), ("TRAIN_VAL", "test")])
+def test_usr248_as_published(tmp_path, name, train, val):
+    for split, image in ((train, "a"), (train, "b"), (val, "t")):
+        write(tmp_path / split / "hr" / f"{image}_.jpg")
+        for scale in (2, 4, 8):
+            write(tmp_path / split / f"lr_{scale}x" / f"{image}_.jpg", scale)
+    for scale in (2, 4, 8):
+        splits = open_dataset(name, tmp_path, scale)
+        assert splits.name == "usr248"
+        assert files(splits.train) == [("a_.jpg", f"lr_{scale}x/a_.jpg"),
+                                       ("b_.jpg", f"lr_{scale}x/b_.jpg")]
+        assert files(splits.val) == [("t_.jpg", f"lr_{scale}x/t_.jpg")]
+        assert open_images(name, tmp_path, scale) == splits.val
+        one = open_dataset(name, tmp_path / train, scale)
+        assert (one.name, names(one.train), names(one.val)) == ("usr248", ["a_"], ["b_"])
+    with pytest.raises(UserError, match="USR-248 for x3 .*expected hr and lr_3x"):
+        open_dataset("usr248", tmp_path, 3)
+
+
+def test_usr248_of_the_shared_folder(shared):
+    folder = shared / "data" / "USR-248"
+    for name, data_dir in (("auto", folder), ("usr248", folder), ("usr248", folder.parent)):
+        for scale, width in ((2, 320), (4, 160), (8, 80)):
+            pairs = open_images(name, data_dir, scale)
+            assert len(pairs) == 25 and {hr_size(pair) for pair in pairs} == {(480, 640)}
+            assert all(pair.lr.name == pair.hr.name for pair in pairs)
+            assert {Image.open(pair.lr).size for pair in pairs} == {(width, width * 3 // 4)}
+            splits = open_dataset(name, data_dir, scale)
+            assert splits.name == "usr248" and splits.train + splits.val == pairs
+            assert len(splits.val) == 2
+
+
+def test_paired_folders_named_one_by_one(tmp_path):
+    for i in range(4):
+        write(tmp_path / "a" / f"{i}.png")
+        write(tmp_path / "b" / f"{i}.png", 4)
+    a, b = tmp_path / "a", tmp_path / "b"
+    splits = open_paired_folders(a, b, None, None, 4)
+    assert names(splits.train) == ["0", "1", "2"] and files(splits.val) == [("3.png", "b/3.png")]
+    own = open_paired_folders(a, b, a, b, 4, choices=Choices(number_of_images=2))
+    assert names(own.train) == ["0", "1"] and len(own.val) == 4
+    drawn = open_paired_folders(a, b, a, b, 4, choices=Choices(train_test_ratio=0.5))
+    assert len(drawn.train) == 2 and not {*names(drawn.train)} & {*names(drawn.val)}
+    with pytest.raises(UserError, match="--jpeg is for sets whose LR images are made here"):
+        open_paired_folders(a, b, None, None, 4, choices=Choices(preparation=Preparation(jpeg=50)))
+
+
 def test_one_table_for_help_error_and_readme(tmp_path):
     assert {"demo", "div2k", "paired", "folder", "t91", "bsds500", "set5", "set14", "bsd100",
-            "urban100", "hdf5"} <= set(DATASETS)
+            "urban100", "coco", "usr248", "hdf5"} <= set(DATASETS)
     with pytest.raises(UserError) as error:
         open_dataset("what", tmp_path, 2)
     readme = (Path(__file__).resolve().parents[3] / "README.md").read_text(encoding="utf-8")

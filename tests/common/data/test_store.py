@@ -3,6 +3,7 @@ import pytest
 from PIL import Image
 
 from common.cli import UserError
+from common.data import pairs as reading
 from common.data import store as module
 from common.data.datasets import Pair, open_images
 from common.data.store import ImageStore
@@ -60,6 +61,7 @@ def test_a_killed_or_damaged_file_is_not_trusted(pairs, tmp_path, monkeypatch):
 
     with monkeypatch.context() as patch:
         patch.setattr(module, "read_rgb", killed)
+        patch.setattr(reading, "read_rgb", killed)
         with pytest.raises(KeyboardInterrupt):
             ImageStore(pairs, tmp_path, 0, scale=3)
     assert not list(tmp_path.iterdir())
