@@ -14,12 +14,13 @@ MAX_OVERLAP = 32
 AUTOMATIC_BYTES = 384 * 2**20
 AUTOMATIC_SIDES = (192, 1024)
 
-Footprint = namedtuple("Footprint", "scale radius bytes_per_pixel")
+Footprint = namedtuple("Footprint", "scale radius bytes_per_pixel grid")
 Window = namedtuple("Window", "start stop first last")  # [start, stop) is read, [first, last) kept
 
 _PROBE = 64
 _POOLS = ("MaxPool", "AvgPool")
 _RESIZES = ("ResizeNearestNeighbor", "ResizeBilinear", "ResizeBicubic")
+_SHRINKING = ("SpaceToDepth", "Conv2D", "DepthwiseConv2dNative", *_POOLS)
 _CALLS = ("PartitionedCall", "StatefulPartitionedCall", "While", "StatelessWhile", "If")
 
 
@@ -31,7 +32,10 @@ class Upscaler:
         tile: 0 for automatic (whole images, and tiles where the network's tensors would pass
             `AUTOMATIC_BYTES`), or N for tiles of N LR pixels.
         tile_overlap: LR pixels around a tile that the network sees as well; by default the radius
-            of its receptive field, at most `MAX_OVERLAP`.
+            of its receptive field, at most `MAX_OVERLAP` pixels of its coarsest features.
+
+    For a network that works on blocks of LR pixels both are rounded up to a multiple of the block.
+
         self_ensemble: mean over the 8 flips and rotations (arXiv 1511.02228): 8 times the work.
         progress: a bar over the tiles of a large image.
 
@@ -91,49 +95,56 @@ class Upscaler:
 
     def predict(self, image):
         """The network's output: float32 [H, W, 3] in 0..255 to [H*scale, W*scale, 3], unclipped."""
+        if not self.self_ensemble:
+            return self._enlarge(image)
+        total = np.zeros((image.shape[0] * self.scale, image.shape[1] * self.scale, 3), np.float32)
+        for turns, flipped in itertools.product(range(4), (False, True)):
+            turned = np.rot90(image, turns)
+            sr = self._enlarge(turned[:, ::-1] if flipped else turned)
+            total += np.rot90(sr[:, ::-1] if flipped else sr, -turns)
+        total /= 8
+        return total
+
+    def _enlarge(self, image):
         height, width = image.shape[:2]
-        (rows, columns), overlap = self._tiling(height, width)
-        windows = list(itertools.product(cut(height, rows, overlap), cut(width, columns, overlap)))
+        (rows, columns), overlap, grid = self._tiling(height, width)
+        sides = _up_to(height, grid), _up_to(width, grid)
+        windows = list(itertools.product(cut(sides[0], rows, overlap),
+                                         cut(sides[1], columns, overlap)))
         if len(windows) == 1:
-            return self._run(image)
+            return self._forward(image)
+        # As the network itself pads a whole image, so that its blocks lie where they would.
+        image = np.pad(image, ((0, sides[0] - height), (0, sides[1] - width), (0, 0)), "edge")
         s = self.scale
-        result = np.empty((height * s, width * s, 3), np.float32)
+        result = np.empty((sides[0] * s, sides[1] * s, 3), np.float32)
         for y, x in self._bar(windows):
-            sr = self._run(image[y.start:y.stop, x.start:x.stop])
+            sr = self._forward(image[y.start:y.stop, x.start:x.stop])
             result[y.first * s:y.last * s, x.first * s:x.last * s] = sr[
                 (y.first - y.start) * s:(y.last - y.start) * s,
                 (x.first - x.start) * s:(x.last - x.start) * s]
-        return result
+        return result[:height * s, :width * s]
 
     def _tiling(self, height, width):
-        """Height and width of a tile, and the overlap, for an image of this size."""
-        whole = (height, width), 0
+        """Height and width of a tile, the overlap and what all are multiples of, for an image."""
+        whole = (height, width), 0, 1
         if not self.tile and max(height, width) <= AUTOMATIC_SIDES[0]:
             return whole
         if self._footprint is None:
             self._footprint = footprint(self._model)
-        overlap = self.tile_overlap
+        grid, overlap = self._footprint.grid, self.tile_overlap
         if overlap is None:
-            overlap = min(self._footprint.radius, MAX_OVERLAP)
+            overlap = min(self._footprint.radius, MAX_OVERLAP * grid)
+        overlap = _up_to(overlap, grid)
         if self.tile:
-            return (self.tile, self.tile), overlap
+            return (_up_to(self.tile, grid),) * 2, overlap, grid
         window = int((AUTOMATIC_BYTES / self._footprint.bytes_per_pixel) ** 0.5)
         window = min(max(window, AUTOMATIC_SIDES[0]), AUTOMATIC_SIDES[1])
         if height * width <= window * window:
             return whole
         most = max(window - 2 * overlap, window // 4)
         # Equal tiles: a last one of few pixels would cost as much as a full one.
-        return tuple(-(-side // -(-side // most)) for side in (height, width)), overlap
-
-    def _run(self, window):
-        if not self.self_ensemble:
-            return self._forward(window)
-        total = 0
-        for turns, flipped in itertools.product(range(4), (False, True)):
-            turned = np.rot90(window, turns)
-            sr = self._forward(turned[:, ::-1] if flipped else turned)
-            total = total + np.rot90(sr[:, ::-1] if flipped else sr, -turns)
-        return total / 8
+        sides = (-(-side // -(-side // most)) for side in (height, width))
+        return tuple(_up_to(side, grid) for side in sides), overlap, grid
 
     def _forward(self, window):
         from common.keras_compat import tf
@@ -188,7 +199,8 @@ def footprint(model):
 
     Returns:
         `Footprint`: scale; radius of the receptive field in LR pixels, at most `MAX_OVERLAP` where
-        it cannot be told; bytes of the largest tensor per LR pixel.
+        it cannot be told; bytes of the largest tensor per LR pixel; the side of the blocks of LR
+        pixels that it works on, 1 for most.
     """
     from common.keras_compat import tf
 
@@ -196,16 +208,18 @@ def footprint(model):
     concrete = tf.function(lambda x: model(x, training=False)).get_concrete_function(spec)
     if len(concrete.outputs) != 1:
         raise UserError("a model of several scales: load one of them with models.load(path, scale)")
-    radius, largest = {}, 0
+    radius, largest, grid = {}, 0, 1
     for op in concrete.graph.get_operations():
         reach = max((radius[t.ref()] for t in op.inputs), default=0) + _reach(op)
         for tensor in op.outputs:
             radius[tensor.ref()] = reach
             if tensor.shape.rank == 4 and tensor.shape[0] == 1:
                 largest = max(largest, tensor.shape.num_elements() * tensor.dtype.size)
+        if op.type in _SHRINKING and op.outputs[0].shape[0] == 1:
+            grid = max(grid, _PROBE // op.outputs[0].shape[1])
     output = concrete.outputs[0]
     return Footprint(int(output.shape[1]) // _PROBE, int(np.ceil(radius[output.ref()])),
-                     largest / _PROBE**2)
+                     largest / _PROBE**2, grid)
 
 
 def _reach(op):
@@ -221,9 +235,15 @@ def _reach(op):
         size, image = max(op.get_attr("ksize")), op.inputs[0]
     elif op.type in _RESIZES:
         size, image = 5, op.inputs[0]
+    elif op.type == "SpaceToDepth":
+        return (op.get_attr("block_size") - 1) * _PROBE / op.inputs[0].shape[1]
     else:
         return 0
     return (size // 2) * _PROBE / image.shape[1]
+
+
+def _up_to(value, multiple):
+    return -(-value // multiple) * multiple
 
 
 def _to_levels(values, per_level, dtype):

@@ -3,7 +3,7 @@
 import numpy as np
 
 from common.data.bicubic import TAPS, upscale_kernel
-from common.keras_compat import keras, register, tf
+from common.keras_compat import IS_KERAS_3, keras, register, tf
 
 # BT.601: YCbCr = RGB_TO_YCBCR @ RGB + YCBCR_OFFSET for RGB in [0, 255].
 RGB_TO_YCBCR = np.array([[65.481, 128.553, 24.966],
@@ -232,6 +232,221 @@ class WeightedMean(keras.layers.Layer):
 
     def get_config(self):
         return {**super().get_config(), "weights": self.mean_weights}
+
+
+@register
+class PReLU(keras.layers.Layer):
+    """relu(x) - alpha * relu(-x) with one alpha per channel (arXiv 1502.01852), as an NPU has it.
+
+    Args:
+        initial: what every alpha starts at.
+    """
+
+    def __init__(self, initial=0.25, **kwargs):
+        super().__init__(**kwargs)
+        self.initial = float(initial)
+
+    def build(self, input_shape):
+        super().build(input_shape)
+        self.alpha = self.add_weight(name="alpha", shape=(1, 1, int(input_shape[-1])),
+                                     initializer=keras.initializers.Constant(self.initial))
+
+    def call(self, inputs):
+        alpha = tf.cast(tf.convert_to_tensor(self.alpha), inputs.dtype)
+        return tf.nn.relu(inputs) - alpha * tf.nn.relu(-inputs)
+
+    def compute_output_shape(self, input_shape):
+        return input_shape
+
+    def get_config(self):
+        return {**super().get_config(), "initial": self.initial}
+
+
+@register
+class SpaceToDepth(keras.layers.Layer):
+    """Pixel unshuffle of any size: (N, H, W, C) -> (N, ceil(H/b), ceil(W/b), b*b*C).
+
+    The last row and column are repeated up to a multiple of the block. Channels are ordered block
+    row, block column, C, as TensorFlow has them; PyTorch has C first.
+    """
+
+    def __init__(self, block_size, **kwargs):
+        super().__init__(**kwargs)
+        self.block_size = int(block_size)
+
+    def call(self, inputs):
+        x = _edge_padded_to_multiple(inputs, 1, self.block_size)
+        return tf.nn.space_to_depth(_edge_padded_to_multiple(x, 2, self.block_size),
+                                    self.block_size)
+
+    def compute_output_shape(self, input_shape):
+        batch, height, width, channels = input_shape
+        b = self.block_size
+        return (batch, height and -(-height // b), width and -(-width // b), channels * b * b)
+
+    def get_config(self):
+        return {**super().get_config(), "block_size": self.block_size}
+
+
+@register
+class CropTo(keras.layers.Layer):
+    """Cut [(N, H', W', C), (N, H, W, any)] at the bottom and right: (N, H*scale, W*scale, C).
+
+    It takes off what `SpaceToDepth` has added; float32.
+    """
+
+    def __init__(self, scale=1, **kwargs):
+        kwargs["dtype"] = "float32"
+        super().__init__(**kwargs)
+        self.scale = int(scale)
+
+    def call(self, inputs):
+        image, like = inputs
+        height, width = (_side(like, axis) * self.scale for axis in (1, 2))
+        return image[:, :height, :width]
+
+    def compute_output_shape(self, input_shape):
+        (batch, _, _, channels), (_, height, width, _) = input_shape
+        s = self.scale
+        return (batch, height and height * s, width and width * s, channels)
+
+    def get_config(self):
+        return {**super().get_config(), "scale": self.scale}
+
+
+@register
+class NearestUpscale(keras.layers.Layer):
+    """Repeat each pixel: (N, H, W, C) -> (N, H*scale, W*scale, C), with no size computed."""
+
+    def __init__(self, scale=2, **kwargs):
+        super().__init__(**kwargs)
+        self.scale = int(scale)
+
+    def call(self, inputs):
+        return tf.nn.depth_to_space(tf.tile(inputs, [1, 1, 1, self.scale**2]), self.scale)
+
+    def compute_output_shape(self, input_shape):
+        return _scaled(input_shape, self.scale)
+
+    def get_config(self):
+        return {**super().get_config(), "scale": self.scale}
+
+
+@register
+class BilinearUpscale(keras.layers.Layer):
+    """Bilinear enlargement: (N, H, W, C) -> (N, H*scale, W*scale, C).
+
+    Pixels are squares (PyTorch: align_corners=False) and the edge is repeated. A convolution of
+    each channel with one phase per output pixel and a pixel shuffle: unlike TensorFlow's own, it
+    can be differentiated twice, as a gradient penalty does.
+    """
+
+    def __init__(self, scale=2, **kwargs):
+        super().__init__(**kwargs)
+        self.scale = int(scale)
+
+    def build(self, input_shape):
+        super().build(input_shape)
+        ahead = (np.arange(self.scale) + 0.5) / self.scale - 0.5  # of the LR pixel's centre
+        taps = np.stack([np.maximum(-ahead, 0), 1 - np.abs(ahead), np.maximum(ahead, 0)], axis=1)
+        kernel = np.einsum("it,ju->tuij", taps, taps).reshape(3, 3, -1)
+        self._kernel = np.repeat(kernel, int(input_shape[-1]), axis=-1)[..., None]
+
+    def call(self, inputs):
+        tiled = tf.tile(_edge_padded(inputs, 1), [1, 1, 1, self.scale**2])
+        kernel = tf.constant(self._kernel, inputs.dtype)
+        phases = tf.nn.depthwise_conv2d(tiled, kernel, [1, 1, 1, 1], "VALID")
+        return tf.nn.depth_to_space(phases, self.scale)
+
+    def compute_output_shape(self, input_shape):
+        return _scaled(input_shape, self.scale)
+
+    def get_config(self):
+        return {**super().get_config(), "scale": self.scale}
+
+
+@register
+class SpectralConv2D(keras.layers.Layer):
+    """A convolution whose kernel is divided by its largest singular value (arXiv 1802.05957).
+
+    The kernel counts as a matrix of output channels by the rest. Its singular value is estimated
+    with a vector u, kept beside the weights: each forward pass with `training=True` improves it by
+    one power iteration and others use it as it is, like `torch.nn.utils.spectral_norm`. Padding is
+    "same". The normalisation is in float32 and the convolution in the type of the input.
+
+    Args:
+        filters, kernel_size, strides, use_bias: as of Conv2D.
+    """
+
+    def __init__(self, filters, kernel_size, strides=1, use_bias=False, **kwargs):
+        # A mixed policy would round the kernel before it is normalised.
+        super().__init__(**{**kwargs, "dtype": "float32", "autocast": False})
+        self.filters, self.kernel_size = int(filters), int(kernel_size)
+        self.strides, self.use_bias = int(strides), bool(use_bias)
+
+    def build(self, input_shape):
+        super().build(input_shape)
+        size = self.kernel_size
+        self.kernel = self.add_weight(
+            name="kernel", shape=(size, size, int(input_shape[-1]), self.filters),
+            initializer=fan_in_uniform())
+        if self.use_bias:
+            self.bias = self.add_weight(name="bias", shape=(self.filters,), initializer="zeros")
+        # Of one row, orthogonal is: a random direction of length one. All replicas compute the
+        # same update.
+        first = "only_first_replica" if IS_KERAS_3 else tf.VariableAggregation.ONLY_FIRST_REPLICA
+        self.u = self.add_weight(name="u", shape=(1, self.filters), trainable=False,
+                                 initializer=keras.initializers.Orthogonal(), aggregation=first)
+
+    def call(self, inputs, training=None):
+        kernel = tf.convert_to_tensor(self.kernel)
+        matrix, u = tf.reshape(kernel, [-1, self.filters]), tf.convert_to_tensor(self.u)
+        fixed = tf.stop_gradient(matrix)
+        v = tf.math.l2_normalize(tf.matmul(u, fixed, transpose_b=True))
+        if training:
+            u = tf.math.l2_normalize(tf.matmul(v, fixed))
+            self.u.assign(u)
+        sigma = tf.reduce_sum(tf.matmul(v, matrix) * u)
+        kernel = tf.cast(kernel / sigma, inputs.dtype)
+        outputs = tf.nn.conv2d(inputs, kernel, self.strides, "SAME")
+        if self.use_bias:
+            outputs += tf.cast(tf.convert_to_tensor(self.bias), outputs.dtype)
+        return outputs
+
+    def get_config(self):
+        return {**super().get_config(), "filters": self.filters, "kernel_size": self.kernel_size,
+                "strides": self.strides, "use_bias": self.use_bias}
+
+
+def fan_in_uniform():
+    """A new initializer, uniform within 1/sqrt(fan in) as PyTorch's: small enough for float16."""
+    return keras.initializers.VarianceScaling(1 / 3, "fan_in", "uniform")
+
+
+def he_normal(factor=1.0):
+    """A new initializer: that of He (arXiv 1502.01852) for ReLU, times a factor."""
+    return keras.initializers.VarianceScaling(2 * factor**2, "fan_in", "untruncated_normal")
+
+
+def _side(x, axis):
+    """The length of one side: a number where it is known, else a tensor."""
+    return tf.shape(x)[axis] if x.shape[axis] is None else x.shape[axis]
+
+
+def _scaled(shape, scale):
+    batch, height, width, channels = shape
+    return (batch, height and height * scale, width and width * scale, channels)
+
+
+def _edge_padded_to_multiple(x, axis, block):
+    """Repeat the last row (axis 1) or column (2) up to a multiple of the block."""
+    side = x.shape[axis]
+    if side is not None and side % block == 0:
+        return x
+    last = x[:, -1:] if axis == 1 else x[:, :, -1:]
+    x = tf.concat([x] + [last] * (block - 1), axis)
+    stop = _side(x, axis) // block * block
+    return x[:, :stop] if axis == 1 else x[:, :, :stop]
 
 
 def _edge_padded(x, pixels):

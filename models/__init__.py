@@ -19,7 +19,10 @@ from common.scales import scale_name, scale_tuple
 _NETWORKS = {
     "bsrn": "models.bsrn.network",
     "edsr": "models.edsr.network",
+    "esrgan": "models.esrgan.network",
     "srcnn": "models.srcnn.network",
+    "srdrm": "models.srdrm.network",
+    "srgan": "models.srgan.network",
     "vdsr": "models.vdsr.network",
 }
 

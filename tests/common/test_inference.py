@@ -160,7 +160,7 @@ def test_footprint_of_a_known_network():
     x = DepthToSpace(2)(x)
     x = keras.layers.Conv2D(20, 3, padding="same")(x)  # 1 of the output's pixels: 0.5
     model = keras.Model(image, keras.layers.Conv2D(3, 1)(x))
-    assert footprint(model) == (2, 7, 20 * 4 * 4)
+    assert footprint(model) == (2, 7, 20 * 4 * 4, 1)
 
 
 @pytest.mark.parametrize("scale", [2, 3, 4])

@@ -15,7 +15,10 @@ from scripts.export import export
 # Networks small enough to test at every scale; a model that is missing here fails the first test.
 SMALL = {"bsrn": {"num_features": 8, "num_states": 8, "num_recursions": 3},
          "edsr": {"num_blocks": 2, "num_filters": 8, "res_scale": 0.5},
+         "esrgan": {"num_blocks": 1, "num_filters": 8, "num_growth": 4},
          "srcnn": {"num_filters": (8, 8)},
+         "srdrm": {"num_blocks": 2, "num_filters": 8, "tail_kernel": 5},
+         "srgan": {"num_blocks": 2, "num_filters": 8},
          "vdsr": {"num_layers": 4, "num_filters": 8}}
 CASES = [(name, scale) for name in models.available() for scale in models.network(name).SCALES]
 

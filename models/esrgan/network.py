@@ -1,0 +1,86 @@
+"""RRDBNet, the generator of ESRGAN (arXiv 1809.00219)."""
+
+from common.keras_compat import keras
+from common.layers import (
+    CropTo,
+    NearestUpscale,
+    Scale,
+    ShiftScale,
+    SpaceToDepth,
+    fan_in_uniform,
+    he_normal,
+)
+
+layers = keras.layers
+
+SCALES = (1, 2, 4)
+
+
+def build(scale, num_blocks=23, num_filters=64, num_growth=32):
+    """Build RRDBNet; the defaults are the paper's.
+
+    x2 and x1 are Real-ESRGAN's (arXiv 2107.10833): the x4 network on an image whose pixels are
+    moved into channels, 2x2 and 4x4 of them to one; other sizes are padded with their edge.
+
+    Args:
+        scale: 1, 2 or 4.
+        num_blocks: residual-in-residual dense blocks.
+        num_filters: features between the blocks.
+        num_growth: features that each layer of a dense block adds.
+
+    Returns:
+        a Keras model: RGB float32 (N, H, W, 3) in [0, 255] -> (N, H*scale, W*scale, 3), unclipped.
+    """
+    lr = keras.Input((None, None, 3), name="lr")
+    x = ShiftScale(0, 1 / 255, name="to_unit")(lr)
+    if scale < 4:
+        x = SpaceToDepth(4 // scale, name="unshuffle")(x)
+    head = conv(num_filters, "head")(x)
+    x = head
+    for i in range(num_blocks):
+        x = rrdb(x, num_filters, num_growth, f"block{i}")
+    x = layers.Add(name="long_skip")([head, conv(num_filters, "body")(x)])
+    for i in range(2):
+        x = NearestUpscale(2, name=f"upsample{i}_nearest")(x)
+        x = lrelu(conv(num_filters, f"upsample{i}_conv")(x), f"upsample{i}_lrelu")
+    x = lrelu(conv(num_filters, "hr_conv")(x), "hr_lrelu")
+    sr = ShiftScale(0, 255, name="to_range")(conv(3, "tail")(x))
+    if scale < 4:
+        sr = CropTo(scale, name="crop")([sr, lr])
+    return keras.Model(lr, sr, name=f"rrdbnet_x{scale}")
+
+
+def rrdb(x, num_filters, num_growth, name):
+    """Three dense blocks, a fifth of them added to their input (figure 4 of the paper)."""
+    y = x
+    for j in range(1, 4):
+        y = dense_block(y, num_filters, num_growth, f"{name}_dense{j}")
+    return layers.Add(name=f"{name}_add")([x, Scale(0.2, name=f"{name}_scale")(y)])
+
+
+def dense_block(x, num_filters, num_growth, name):
+    """Five convolutions, each of all that came before it, a fifth of them added to the input."""
+    features = [x]
+    for k in range(1, 5):
+        y = residual_conv(num_growth, f"{name}_conv{k}")(concatenated(features, f"{name}_in{k}"))
+        features.append(lrelu(y, f"{name}_lrelu{k}"))
+    y = residual_conv(num_filters, f"{name}_conv5")(concatenated(features, f"{name}_in5"))
+    return layers.Add(name=f"{name}_add")([x, Scale(0.2, name=f"{name}_scale")(y)])
+
+
+def concatenated(features, name):
+    return features[0] if len(features) == 1 else layers.Concatenate(name=name)(features)
+
+
+def lrelu(x, name):
+    return layers.LeakyReLU(0.2, name=name)(x)
+
+
+def conv(filters, name, initializer=fan_in_uniform):
+    """A 3x3 convolution; `initializer` makes a new initializer for it."""
+    return layers.Conv2D(filters, 3, padding="same", kernel_initializer=initializer(), name=name)
+
+
+def residual_conv(filters, name):
+    """One within a dense block: it starts at a tenth of He's weights, for a deep network's sake."""
+    return conv(filters, name, lambda: he_normal(0.1))

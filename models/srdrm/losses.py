@@ -1,0 +1,22 @@
+"""The losses of SRDRM (arXiv 1909.09437): float32 scalars of batches (N, H, W, 3) in [0, 255]."""
+
+from common.keras_compat import tf
+from common.losses import mse
+
+
+def colour_distance(sr, hr):
+    """Mean squared red-mean distance of the pixels' colours, over 255 as its authors have it.
+
+    The more red two colours are, the more their difference in red and the less that in blue counts
+    (https://www.compuphase.com/cmetric.htm). Without the square root of that formula, its gradient
+    is finite where both images are equal.
+    """
+    red = (sr[..., 0] + hr[..., 0]) / 2
+    d = tf.square(sr - hr)
+    squares = (2 + red / 256) * d[..., 0] + 4 * d[..., 1] + (2 + (255 - red) / 256) * d[..., 2]
+    return tf.reduce_mean(squares) / 255
+
+
+def srdrm_loss(sr, hr):
+    """0.8 mean squared error of images in [-1, 1], and 0.2 `colour_distance` of [0, 255]."""
+    return 0.8 * mse(sr, hr) / 127.5**2 + 0.2 * colour_distance(sr, hr)

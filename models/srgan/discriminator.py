@@ -1,0 +1,34 @@
+"""The discriminator of SRGAN (arXiv 1609.04802)."""
+
+from common.keras_compat import keras
+from common.layers import ShiftScale, fan_in_uniform
+from models.srgan.network import batch_normalisation
+
+layers = keras.layers
+
+
+def build(size, num_filters=64):
+    """Figure 4 of the paper: pairs of convolutions, the second of each strided, and two dense ones.
+
+    Args:
+        size: side of the HR patches.
+        num_filters: features of the first layer; they double three times.
+
+    Returns:
+        a Keras model: RGB float32 (N, size, size, 3) in [0, 255] -> float32 logits (N, 1), high
+        for what it takes for a photograph. The paper's sigmoid belongs to the loss.
+    """
+    image = keras.Input((size, size, 3), name="image")
+    x = ShiftScale(-127.5, 1 / 127.5, name="to_unit")(image)
+    for i in range(8):
+        x = layers.Conv2D(num_filters * 2 ** (i // 2), 3, strides=1 + i % 2, padding="same",
+                          kernel_initializer=fan_in_uniform(), name=f"conv{i}")(x)
+        if i > 0:
+            x = batch_normalisation(f"bn{i}")(x)
+        x = layers.LeakyReLU(0.2, name=f"lrelu{i}")(x)
+    x = layers.Dense(num_filters * 16, kernel_initializer=fan_in_uniform(),
+                     name="dense")(layers.Flatten(name="flatten")(x))
+    x = layers.LeakyReLU(0.2, name="dense_lrelu")(x)
+    logits = layers.Dense(1, kernel_initializer=fan_in_uniform(), dtype="float32",
+                          name="logits")(x)
+    return keras.Model(image, logits, name="srgan_discriminator")
