@@ -19,3 +19,21 @@ def charbonnier(sr, hr, epsilon=0.255):
 
 
 PIXEL_LOSSES = {"l1": l1, "mse": mse, "charbonnier": charbonnier}
+
+
+def perceptual(features, distance, weights):
+    """The distance of two images in the features of a network such as `vgg.VggFeatures`.
+
+    Args:
+        features: function of a list of image batches to a list of feature maps of all of them.
+        distance: function of two feature maps to a scalar, e.g. `l1`.
+        weights: one for each feature map.
+
+    Returns:
+        function of (sr, hr), both (N, H, W, 3) in [0, 255], to a float32 scalar.
+    """
+    def loss(sr, hr):
+        maps = [tf.split(both, 2) for both in features([sr, tf.stop_gradient(hr)])]
+        return tf.add_n([weight * distance(a, tf.stop_gradient(b))
+                         for weight, (a, b) in zip(weights, maps)])
+    return loss

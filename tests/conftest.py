@@ -58,3 +58,29 @@ def photo():
     def cut(height=300, width=451):
         return np.ascontiguousarray(data.chelsea()[:height, :width])
     return cut
+
+
+@pytest.fixture(scope="session")
+def vgg_file(tmp_path_factory):
+    """A file laid out as the VGG19 weights of Keras, with random values in it."""
+    import h5py
+
+    from common import vgg
+
+    path = tmp_path_factory.mktemp("vgg") / vgg.FILE
+    rng = np.random.default_rng(0)
+    with h5py.File(str(path), "w") as file:
+        names, depth = ["input_1"], 3
+        file.create_group("input_1").attrs["weight_names"] = np.array([], "S1")
+        for block, (filters, count) in enumerate(vgg.BLOCKS, 1):
+            for i in range(1, count + 1):
+                name = f"block{block}_conv{i}"
+                kernel = rng.normal(0, (2 / (9 * depth)) ** 0.5, (3, 3, depth, filters))
+                group = file.create_group(name)
+                group[f"{name}_W_1:0"] = kernel.astype("float32")
+                group[f"{name}_b_1:0"] = rng.normal(0, 1, filters).astype("float32")
+                group.attrs["weight_names"] = np.array([f"{name}_W_1:0", f"{name}_b_1:0"], "S")
+                names.append(name)
+                depth = filters
+        file.attrs["layer_names"] = np.array(names, "S")
+    return path

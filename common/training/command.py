@@ -7,7 +7,7 @@ from common.data.datasets import describe
 from common.options import parse
 
 
-def training_command(name, options_class, build_step, argv, lines=None):
+def training_command(name, options_class, build_step, argv, lines=None, plan=None, on_save=None):
     """Read the options of a model and train it.
 
     Args:
@@ -15,7 +15,8 @@ def training_command(name, options_class, build_step, argv, lines=None):
         options_class: a dataclass that extends `TrainOptions`.
         build_step: as in `loop.train`.
         argv: the flags, in the zoo's own words.
-        lines: as in `loop.train`.
+        lines, on_save: as in `loop.train`.
+        plan: function of the options to the options of several runs, one after the other.
 
     Raises:
         UserError: as `options.parse` and `loop.train`.
@@ -32,4 +33,5 @@ def training_command(name, options_class, build_step, argv, lines=None):
     quiet_tensorflow(options.chip)
     from common.training.loop import train
 
-    train(name, options, build_step, lines)
+    for stage in plan(options) if plan else [options]:
+        train(name, stage, build_step, lines, on_save)

@@ -24,12 +24,14 @@ from common.training.reports import (
     sample_sheet,
 )
 from common.training.run_folder import RunFolder, default_folder
-from common.training.schedules import learning_rate
+from common.training.schedules import check_periods, learning_rate
 
 SAMPLES = 4
+ENLARGED = {"side": 96, "zoom": 3}
+FULL_SIZE = {"side": 288, "zoom": 1}  # where it is to look right, not to measure right
 
 
-def train(name, options, build_step, lines=None):
+def train(name, options, build_step, lines=None, on_save=None):
     """Train a model as its options say, or go on with, finish or measure the run that is there.
 
     Args:
@@ -38,6 +40,8 @@ def train(name, options, build_step, lines=None):
         build_step: function of the options to a step such as `steps.PixelStep`, with fresh
             weights; called inside the scope of the device's strategy.
         lines: a `reports.Lines`, where a model's log reads otherwise.
+        on_save: function of (step, options, epoch) to call after each checkpoint, for files that a
+            model writes beside the zoo's own.
 
     Returns:
         the summary, as in `summary.json`.
@@ -61,7 +65,7 @@ def train(name, options, build_step, lines=None):
                          folder.path, summary["steps"])
                 report(summary, folder)
                 return summary
-        run = _Run(name, options, build_step, folder, material, steps, lines or Lines())
+        run = _Run(name, options, build_step, folder, material, steps, lines or Lines(), on_save)
         if resume is None:
             folder.clear()
         if resume == "auto":
@@ -98,6 +102,7 @@ class _Steps:
         self.save_every = (options.save_every or options.save_epochs * self.epoch
                            or self.val_every)
         self.log_every = options.log_every
+        self.sample_every = options.sample_every
         self.epochs = math.ceil(self.total / self.epoch)
         if options.train_steps and options.train_steps < self.epoch:
             log.info("--train_steps %d is less than one epoch of %d steps: it counts optimizer "
@@ -108,22 +113,51 @@ class _Steps:
         return step % every == 0 or step == self.total
 
 
+class _Progress:
+    """The bar over the steps of the run, or over those of each epoch where a model's log has it."""
+
+    def __init__(self, name, lines, steps, start):
+        self._name, self._lines, self._steps = name, lines, steps
+        self.bar = None if lines.per_epoch else self._open(steps.total, start)
+
+    def begin(self, done):
+        """Before each step, which will be the `done`-th."""
+        epoch, size = (done - 1) // self._steps.epoch, self._steps.epoch
+        if self._lines.per_epoch and (self.bar is None or done == epoch * size + 1):
+            self.close()
+            log.info(self._lines.begin_epoch(epoch + 1))
+            last = min(size, self._steps.total - epoch * size)
+            self.bar = self._open(last, done - 1 - epoch * size)
+
+    def close(self):
+        """Leave the bar as it stands."""
+        if self.bar is not None:
+            self.bar.close()
+
+    def _open(self, total, start):
+        # In a log file a bar line every half minute is enough.
+        return tqdm(total=total, initial=start, desc=f"{self._name} training", unit="it",
+                    dynamic_ncols=True, mininterval=0.2 if sys.stderr.isatty() else 30)
+
+
 class _Run:
     """One start of a run. The constructor sets it up and writes nothing but the image cache."""
 
-    def __init__(self, name, options, build_step, folder, material, steps, lines):
+    def __init__(self, name, options, build_step, folder, material, steps, lines, on_save):
         from common.device import open_device
 
         self.name, self.options, self.folder = name, options, folder
-        self.steps, self.lines = steps, lines
+        self.steps, self.lines, self.on_save = steps, lines, on_save
         self.device = open_device(options.chip, options.precision)
         if options.batch_size % self.device.replicas:
             raise UserError(f"--batch_size {options.batch_size} cannot be shared equally by "
                             f"{self.device.replicas} devices")
         with self.device.strategy.scope():
             self.step = _build(build_step, options)
+        check_periods(options, steps.total)
+        self._sheet = FULL_SIZE if self.step.keep_last else ENLARGED
         if options.load:
-            _load_start(self.step.model, options.load, name)
+            _load_start(self.step.trained, options.load, name)
         self.sampler = material.sampler()
         self.validation = material.validation(self.step.model)
         self.about = (f"{name} {scale_name(options.scale)} on {self.device.description}: "
@@ -177,30 +211,33 @@ class _Run:
             batches = self.device.strategy.experimental_distribute_dataset(batches)
         batches = iter(batches)
         clock, window, now = Clock(self.options.batch_size), Window(), time.perf_counter
-        # In a log file a bar line every half minute is enough.
-        with tqdm(total=self.steps.total, initial=self.start, desc=f"{self.name} training",
-                  unit="it", dynamic_ncols=True,
-                  mininterval=0.2 if sys.stderr.isatty() else 30) as bar:
+        progress = _Progress(self.name, self.lines, self.steps, self.start)
+        try:
             for done in range(self.start + 1, self.steps.total + 1):
+                progress.begin(done)
                 began = now()
                 batch = next(batches)
                 got = now()
-                rate = learning_rate(done - 1, self.options, self.steps)
-                self.step.set_learning_rate(rate)
+                rates = [learning_rate(done - 1, schedule, self.steps)
+                         for schedule in (self.options, *self.step.schedules)]
+                self.step.set_learning_rate(*rates)
                 window.add(self.step(batch, self.sampler.scale_of(done - 1)))
                 stepped = now()
-                bar.update()
+                progress.bar.update()
                 stop = bool(signals.received)
-                self._after_step(done, rate, window, clock, bar, stop)
+                self._after_step(done, rates[0], window, clock, progress.bar, stop)
                 clock.lap(got - began, stepped - got, pause=now() - stepped)
                 if stop:
                     break
+        finally:
+            progress.close()
         return clock.read()
 
     def _after_step(self, done, rate, window, clock, bar, stop):
         due, steps = self.steps.due, self.steps
         validate, save = due(done, steps.val_every), stop or due(done, steps.save_every)
-        if not (validate or save or due(done, steps.log_every)):
+        sample = steps.sample_every and due(done, steps.sample_every)
+        if not (validate or save or sample or due(done, steps.log_every)):
             return
         losses = window.means()
         if not all(math.isfinite(value) for value in losses.values()):
@@ -215,9 +252,13 @@ class _Run:
         bar.set_postfix(loss=f"{losses['loss']:.4f}")
         if validate:
             self._validate(done, losses["loss"])
+        elif sample:
+            self._sample(done, self.validation.pictures(SAMPLES))
         if save:
             self.checkpoints.save(done)
             weights.save(self.step.model, self.folder.last)
+            if self.on_save:
+                self.on_save(self.step, self.options, math.ceil(done / steps.epoch))
 
     def _validate(self, done, loss):
         from common.training.validation import means
@@ -227,17 +268,21 @@ class _Run:
         self.metrics.add(done, val_psnr=val_psnr, val_ssim=val_ssim, **each)
         log.info(self.lines.epoch(math.ceil(done / self.steps.epoch), self.steps.epochs, loss,
                                   val_psnr, val_ssim))
-        sheet = sample_sheet(pictures)
-        write_image(self.folder.samples / f"step_{done:07d}.png", sheet)
-        self.metrics.add_image(done, "samples", sheet)
-        if val_psnr > float(self.checkpoints.best.numpy()):
+        self._sample(done, pictures)
+        if self.step.keep_last or val_psnr > float(self.checkpoints.best.numpy()):
             weights.save(self.step.model, self.folder.best)
             self.checkpoints.save_best(done, val_psnr)
+
+    def _sample(self, done, pictures):
+        sheet = sample_sheet(pictures, **self._sheet)
+        write_image(self.folder.samples / f"step_{done:07d}.png", sheet)
+        self.metrics.add_image(done, "samples", sheet)
 
     def _summarise(self, seconds, timing):
         weights.load_into(self.step.model, self.folder.best)
         summary, pictures = measure(self.name, self.options.scale, self.validation)
-        write_image(self.folder.samples / "comparison.png", sample_sheet(pictures))
+        write_image(self.folder.samples / "comparison.png",
+                    sample_sheet(pictures, **self._sheet))
         bicubic = sum(row["bicubic_psnr"] for row in summary["images"]) / len(summary["images"])
         draw_curves(self.metrics.rows, self.folder.path / "curves.png", bicubic)
         summary.update(steps=self.steps.total, seconds=round(seconds, 1),

@@ -3,12 +3,19 @@
 from dataclasses import dataclass
 from typing import Literal, Optional
 
-from jsonargparse.typing import NonNegativeFloat, NonNegativeInt, PositiveFloat, PositiveInt
+from jsonargparse.typing import (
+    NonNegativeFloat,
+    NonNegativeInt,
+    OpenUnitInterval,
+    PositiveFloat,
+    PositiveInt,
+)
 
 from common.options import option
 
 Schedule = Literal["constant", "exponential", "staircase", "halve", "cosine"]
 Loss = Literal["l1", "mse", "charbonnier"]
+Reduction = Literal["bicubic", "bilinear", "nearest", "area"]
 Channel = Literal["rgb", "y", "gray"]
 Clip = Literal["none", "global_norm", "norm", "value", "adjustable"]
 Steps = tuple[PositiveInt, ...]
@@ -26,6 +33,29 @@ class TrainOptions:
     data_dir: Optional[str] = option(None, "folder of the data set")
     val_dir: Optional[str] = option(None, "folder of validation images, for data sets that have "
                                           "none of their own")
+    gt_folder: Optional[str] = option(None, "data set paired, in place of --data_dir: folder of "
+                                            "HR training images")
+    lq_folder: Optional[str] = option(None, "folder of their LR images")
+    val_gt_folder: Optional[str] = option(None, "folder of HR images to validate with; default: "
+                                                "some of the training images")
+    val_lq_folder: Optional[str] = option(None, "folder of their LR images")
+    number_of_images: NonNegativeInt = option(0, "use only the first so many images by name, not "
+                                                 "counting a set's own validation images; 0: all")
+    train_test_ratio: Optional[OpenUnitInterval] = option(
+        None, "share of the images that is trained on; the others, drawn from --seed, validate in "
+              "place of the set's own. Default: the set's own, else all but the last tenth (1 to "
+              "10 images), of coco 0.8")
+    resize: NonNegativeInt = option(0, "side of the square that the set's images are resized to "
+                                       "once, pixels; 0: as they are, of coco 384. Not for sets "
+                                       "with LR images of their own")
+    blur: NonNegativeFloat = option(0.0, "LR images that are made here, first: sigma of a Gaussian "
+                                         "blur, HR pixels")
+    reduction: Reduction = option("bicubic", "LR images that are made here, second: bicubic as of "
+                                             "MATLAB, or Pillow's bilinear, nearest or area")
+    noise: NonNegativeFloat = option(0.0, "LR images that are made here, third: sigma of Gaussian "
+                                          "noise, grey levels of 255")
+    jpeg: NonNegativeInt = option(0, "LR images that are made here, last: quality of a JPEG "
+                                     "compression, 1 to 100; 0: none")
     scale: PositiveInt = option(2, "how many times larger the output is")
     batch_size: PositiveInt = option(16, "patches per optimizer step, over all devices")
     patch_size: PositiveInt = option(48, "side of a low-resolution patch, pixels")
@@ -59,6 +89,10 @@ class TrainOptions:
     decay_rate: PositiveFloat = option(0.9, "exponential and staircase: the factor")
     halve_at: Steps = option((), "halve: after these steps, e.g. [200000]")
     restarts: NonNegativeInt = option(0, "cosine: warm restarts, at equal distances")
+    periods: Steps = option((), "cosine, in place of --restarts: steps of each period, which add "
+                                "up to the steps of the run, e.g. [250000,250000]")
+    restart_weights: tuple[PositiveFloat, ...] = option((), "cosine: factor of the highest rate in "
+                                                            "each of the --periods")
     min_learning_rate: NonNegativeFloat = option(0.0, "lowest learning rate")
     warmup_steps: NonNegativeInt = option(0, "steps of linear warm-up")
     clip: Clip = option("none", "gradient clipping: by the norm of all together, of each, by the "
@@ -69,6 +103,10 @@ class TrainOptions:
     val_every: NonNegativeInt = option(0, "steps between validations; 0: every epoch")
     val_images: NonNegativeInt = option(0, "validate on the first so many images; 0: on all")
     val_channel: Channel = option("rgb", "channel of the validation's PSNR and SSIM")
+    val_crop_border: Optional[NonNegativeInt] = option(None, "pixels left out on each side of a "
+                                                             "validation image; default: the scale")
+    sample_every: NonNegativeInt = option(0, "steps between sample pictures; 0: with each "
+                                             "validation")
     save_every: NonNegativeInt = option(0, "steps between checkpoints; 0: with each validation")
     save_epochs: NonNegativeInt = option(0, "in place of --save_every: epochs between checkpoints")
     keep_checkpoints: PositiveInt = option(3, "how many checkpoints are kept beside the best")
@@ -77,8 +115,10 @@ class TrainOptions:
 
 # What may change between two starts of the same run without changing what is learnt.
 FREE_TO_CHANGE = frozenset({
-    "data_dir", "val_dir", "cache_gb", "output_dir", "chip", "resume", "evaluate_only", "val_every",
-    "val_images", "val_channel", "save_every", "save_epochs", "keep_checkpoints", "log_every",
+    "data_dir", "val_dir", "gt_folder", "lq_folder", "val_gt_folder", "val_lq_folder", "cache_gb",
+    "output_dir", "model_save_dir", "chip", "resume", "evaluate_only", "val_every", "val_images",
+    "val_channel", "val_crop_border", "sample_every", "save_every", "save_epochs",
+    "keep_checkpoints", "log_every",
 })
 
 # The length of a run may change too where the learning rate does not depend on it.

@@ -28,9 +28,17 @@ class _TqdmHandler(logging.Handler):
 class Lines:
     """The wording of the log; a model whose log reads otherwise overrides a method."""
 
+    per_epoch = False  # whether each epoch begins with a line and has a bar of its own
+
+    def begin_epoch(self, epoch):
+        """Before an epoch, where it has a line."""
+        return f"Epoch {epoch}"
+
     def step(self, done, total, losses, rate, times, scale):
         """After `--log_every` steps; `losses` are means since the last line, `times` of `Clock`."""
-        return f"Step nr: [{done}/{total}] - Loss: {losses['loss']:.5f} - Lr: {rate:.7f}"
+        parts = "".join(f" - {name}: {value:.5f}" for name, value in losses.items()
+                        if name != "loss")
+        return f"Step nr: [{done}/{total}] - Loss: {losses['loss']:.5f}{parts} - Lr: {rate:.7f}"
 
     def epoch(self, epoch, epochs, loss, val_psnr, val_ssim):
         """After a validation."""
@@ -119,18 +127,28 @@ def read_metrics(path):
     return rows
 
 
+_CURVES = (("training loss", ["loss"]), ("learning rate", ["learning_rate"]),
+           ("discriminator loss", ["discriminator"]),
+           ("discriminator's logits", ["d_real", "d_fake"]),
+           ("validation PSNR, dB", ["val_psnr"]))
+
+
 def draw_curves(rows, path, bicubic_psnr=None):
-    """Draw loss, learning rate and validation PSNR over the steps to a PNG."""
+    """Draw losses, learning rate and validation PSNR over the steps to a PNG."""
     from matplotlib.figure import Figure
 
-    figure = Figure(figsize=(12, 3.6))
-    for axis, key, title in zip(figure.subplots(1, 3), ("loss", "learning_rate", "val_psnr"),
-                                ("training loss", "learning rate", "validation PSNR, dB")):
-        points = [(row["step"], row[key]) for row in rows if key in row]
-        if points:
-            axis.plot(*zip(*points), marker="o" if len(points) < 40 else None, markersize=3)
-        if key == "val_psnr" and bicubic_psnr is not None:
+    known = {key for row in rows for key in row}
+    plots = [(title, [key for key in keys if key in known]) for title, keys in _CURVES]
+    plots = [(title, keys) for title, keys in plots if keys]
+    figure = Figure(figsize=(4 * len(plots), 3.6))
+    for axis, (title, keys) in zip(figure.subplots(1, len(plots), squeeze=False)[0], plots):
+        for key in keys:
+            points = [(row["step"], row[key]) for row in rows if key in row]
+            axis.plot(*zip(*points), marker="o" if len(points) < 40 else None, markersize=3,
+                      label=key)
+        if keys == ["val_psnr"] and bicubic_psnr is not None:
             axis.axhline(bicubic_psnr, color="grey", linestyle="--", label="bicubic")
+        if len(axis.get_lines()) > 1:
             axis.legend()
         axis.set_title(title)
         axis.set_xlabel("step")

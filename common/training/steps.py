@@ -17,42 +17,79 @@ from common.keras_compat import (
 )
 
 
+class Learner:
+    """A network that learns, with its own optimizer, gradient clipping and loss scaling.
+
+    Args:
+        model: the network.
+        optimizer: a Keras optimizer; it is wrapped for loss scaling under mixed_float16.
+        clip, clip_threshold: see `clip_gradients`.
+    """
+
+    def __init__(self, model, optimizer, clip="none", clip_threshold=1.0):
+        if policy_name() == "mixed_float16":
+            optimizer = with_loss_scaling(optimizer)
+        build_optimizer(optimizer, model.trainable_variables)
+        self.model = model
+        self.optimizer = optimizer
+        self._clip = (clip, clip_threshold)
+
+    def set_learning_rate(self, value):
+        """Set the rate of the next step."""
+        set_learning_rate(self.optimizer, value)
+
+    def scaled(self, loss):
+        """The loss to differentiate."""
+        return scaled_loss(self.optimizer, loss)
+
+    def apply(self, gradients, variables, weight_decay=0.0):
+        """Update variables by the gradients of the scaled loss, summed over the replicas."""
+        gradients = clip_gradients(unscaled_gradients(self.optimizer, gradients), *self._clip,
+                                   learning_rate(self.optimizer))
+        if weight_decay:
+            gradients = [g + weight_decay * v if len(v.shape) > 1 else g
+                         for g, v in zip(gradients, variables)]
+        apply_reduced_gradients(self.optimizer, gradients, variables)
+
+
 class PixelStep:
     """Minimise a loss between what the model makes of the LR patch and the HR patch.
 
-    Built inside the scope of the device's strategy. What the loop uses: `model` (validated and
-    exported), `tracked` (what a checkpoint holds), `set_learning_rate` and the call itself.
+    Built inside the scope of the device's strategy. What the loop uses of a step: `model`
+    (validated and exported), `trained` (takes the weights to start from), `tracked` (what a
+    checkpoint holds), `keep_last` (whether the last weights are the result and not those best by
+    PSNR), `schedules` (options of further learning rates), `set_learning_rate` and the call.
 
     Args:
         model: a model of the zoo.
-        optimizer: a Keras optimizer; it is wrapped for loss scaling under mixed_float16.
+        optimizer: a Keras optimizer.
         loss: function of (output of the head, HR patch in [0, 255] float32) to a scalar.
         clip, clip_threshold: see `clip_gradients`.
         heads: {scale: model over the same layers that training runs}, where that is not `model`;
             each scale is compiled for itself, with static shapes.
         weight_decay: this much of every kernel is added to its gradient, after the clipping.
         slow_layers, slow_factor: layers whose updates are so much smaller.
+        ema: an `Ema` of the model, whose average is then validated and exported.
     """
 
+    keep_last = False
+    schedules = ()
+
     def __init__(self, model, optimizer, loss, clip="none", clip_threshold=1.0, heads=None,
-                 weight_decay=0.0, slow_layers=(), slow_factor=0.1):
-        if policy_name() == "mixed_float16":
-            optimizer = with_loss_scaling(optimizer)
-        build_optimizer(optimizer, model.trainable_variables)
-        self.model = model
-        self.optimizer = optimizer
-        self.tracked = {"model": model, "optimizer": optimizer}
+                 weight_decay=0.0, slow_layers=(), slow_factor=0.1, ema=None):
+        self._learner = Learner(model, optimizer, clip, clip_threshold)
+        self.trained = model
+        self.model = ema.average if ema else model
+        self.tracked = {"model": model, "optimizer": self._learner.optimizer,
+                        **(ema.tracked if ema else {})}
+        self.set_learning_rate = self._learner.set_learning_rate
+        self._ema = ema
         self._loss = loss
-        self._clip = (clip, clip_threshold)
         self._weight_decay = weight_decay
         self._slow = [variable for layer in slow_layers for variable in layer.trainable_variables]
         self._slow_factor = slow_factor
         self._train = {scale: function(functools.partial(self._distributed_step, head))
                        for scale, head in (heads or {None: model}).items()}
-
-    def set_learning_rate(self, value):
-        """Set the rate of the next step."""
-        set_learning_rate(self.optimizer, value)
 
     def __call__(self, batch, scale=None):
         """One optimizer step.
@@ -73,6 +110,8 @@ class PixelStep:
         for variable, old in zip(self._slow, before):
             # The same as a smaller learning rate, for any optimizer.
             variable.assign(old + self._slow_factor * (variable - old))
+        if self._ema:
+            self._ema.update()
         return {"loss": strategy.reduce("sum", losses, axis=None)}
 
     def _replica_step(self, head, lr, hr):
@@ -83,16 +122,11 @@ class PixelStep:
             output = head(tf.cast(lr, tf.float32), training=True)
             # Every replica has an equal share of the batch, so shares of the mean add up to it.
             loss = self._loss(output, hr) / context.num_replicas_in_sync
-            scaled = scaled_loss(self.optimizer, loss)
+            scaled = self._learner.scaled(loss)
         gradients = tape.gradient(scaled, variables)
         if context.num_replicas_in_sync > 1:
             gradients = context.all_reduce("sum", gradients)
-        gradients = clip_gradients(unscaled_gradients(self.optimizer, gradients), *self._clip,
-                                   learning_rate(self.optimizer))
-        if self._weight_decay:
-            gradients = [g + self._weight_decay * v if len(v.shape) > 1 else g
-                         for g, v in zip(gradients, variables)]
-        apply_reduced_gradients(self.optimizer, gradients, variables)
+        self._learner.apply(gradients, variables, self._weight_decay)
         return loss
 
 

@@ -17,12 +17,14 @@ class Validation:
     Args:
         model: a model of the zoo; its weights may change between calls.
         stores: {scale: `ImageStore` of the validation images}.
-        channel: rgb, y or gray; `scale` border pixels are left out of PSNR and SSIM.
+        channel: rgb, y or gray.
+        crop_border: pixels left out of PSNR and SSIM on each side; None: `scale`.
     """
 
-    def __init__(self, model, stores, channel="rgb"):
+    def __init__(self, model, stores, channel="rgb", crop_border=None):
         self.stores = stores
         self.channel = channel
+        self.crop_border = crop_border
         self.names = [pair.name for pair in next(iter(stores.values())).pairs]
         self._upscale = {scale: Upscaler(one_scale(model, scale)) for scale in stores}
         self._bicubic = {}
@@ -44,8 +46,11 @@ class Validation:
         Returns:
             ({scale: [(psnr, ssim)] per image}, list of `Picture` for a sheet).
         """
+        return self._measure(range(len(self.names)), samples)
+
+    def _measure(self, images, samples):
         scores, pictures = {scale: [] for scale in self.stores}, []
-        work = [(scale, i) for scale in self.stores for i in range(len(self.names))]
+        work = [(scale, i) for scale in self.stores for i in images]
         for scale, i in tqdm(work, desc="validation", unit="image", leave=False, disable=None):
             lr, hr = self.stores[scale].lr[i], self.stores[scale].hr[i]
             sr = self._upscale[scale](np.asarray(lr))
@@ -57,8 +62,13 @@ class Validation:
                                         scores[scale][-1][0]))
         return scores, pictures
 
+    def pictures(self, count):
+        """What the model makes of the first images, as `Picture`s."""
+        return self._measure(range(min(count, len(self.names))), count)[1]
+
     def _scores(self, sr, hr, scale):
-        arguments = {"crop_border": scale, "channel": self.channel}
+        border = scale if self.crop_border is None else self.crop_border
+        arguments = {"crop_border": border, "channel": self.channel}
         return psnr(sr, hr, **arguments), ssim(sr, hr, **arguments)
 
 
@@ -68,13 +78,15 @@ class LumaValidation:
     Args:
         model: made by `common.luma.luma_model`.
         images: list of (name, lr, hr), float (H, W) in [0, 1], both of one size.
-        scale: that many border pixels are left out of PSNR and SSIM.
+        scale: of the enlargement that was made.
+        crop_border: as of `Validation`.
     """
 
-    def __init__(self, model, images, scale):
+    def __init__(self, model, images, scale, crop_border=None):
         self.names = [name for name, _, _ in images]
         self._images = images
         self._scale = scale
+        self._border = scale if crop_border is None else crop_border
         self._core = function(model.get_layer(CORE))
 
     def bicubic(self, scale):
@@ -95,8 +107,12 @@ class LumaValidation:
                 pictures.append(Picture(name, 1, lr, lr, sr, hr, before, scores[-1][0]))
         return {self._scale: scores}, pictures
 
+    def pictures(self, count):
+        """As `Validation.pictures`."""
+        return self(count)[1]
+
     def _scores(self, sr, hr):
-        return psnr(sr, hr, self._scale), ssim(sr, hr, self._scale)
+        return psnr(sr, hr, self._border), ssim(sr, hr, self._border)
 
 
 def one_scale(model, scale):

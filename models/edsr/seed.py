@@ -1,6 +1,7 @@
 """The flags of ModelZoo's EDSR description in the zoo's words; nothing else knows them."""
 
 from common.cli import UserError
+from common.seed_flags import boolean, pairs
 
 RENAMED = {"--lr": "--learning_rate", "--save_step": "--save_epochs"}
 SCHEDULE = ("--decay_step", "--decay_rate")
@@ -17,12 +18,12 @@ def translate(argv):
     Raises:
         UserError: the flags contradict each other.
     """
-    flags, result = _pairs(argv), []
+    flags, result = pairs(argv), []
     names = [name for name, _ in flags]
     resume = [value for name, value in flags if name == "--resume_path"]
     for name, value in flags:
         if name in ("--from_scrach", "--from_scratch"):
-            scratch = _boolean(name, value)
+            scratch = boolean(name, value)
             if scratch and resume:
                 raise UserError(f"{name} true and --resume_path exclude each other; give one")
             if not scratch and not resume:
@@ -41,27 +42,3 @@ def translate(argv):
     if any(name in SCHEDULE for name in names) and "--lr_schedule" not in names:
         result += ["--lr_schedule", "exponential"]
     return result
-
-
-def _pairs(argv):
-    """[(flag, value or None)], with (None, word) for a word that belongs to no flag."""
-    pairs, words = [], list(argv)
-    while words:
-        word = words.pop(0)
-        if not word.startswith("--"):
-            pairs.append((None, word))
-        elif "=" in word:
-            pairs.append(tuple(word.split("=", 1)))
-        elif words and not words[0].startswith("--"):
-            pairs.append((word, words.pop(0)))
-        else:
-            pairs.append((word, None))
-    return pairs
-
-
-def _boolean(name, value):
-    if value is None or value.lower() in ("true", "yes", "1"):
-        return True
-    if value.lower() in ("false", "no", "0"):
-        return False
-    raise UserError(f"{name} {value}: give true or false")

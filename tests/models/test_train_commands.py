@@ -25,7 +25,10 @@ SHORT = ["--preset", "demo", "--chip", "cpu", "--batch_size", "4", "--train_step
 SMALL = {
     "bsrn": ["--num_features", "8", "--num_states", "8", "--num_recursions", "2"],
     "edsr": ["--num_blocks", "1", "--num_filters", "8"],
+    "esrgan": ["--num_blocks", "1", "--num_filters", "8", "--psnr_steps", "10"],
     "srcnn": ["--num_filters", "[16,8]"],
+    "srdrm": ["--num_blocks", "1", "--num_filters", "8", "--psnr_steps", "10"],
+    "srgan": ["--num_blocks", "1", "--num_filters", "8", "--psnr_steps", "10"],
     "vdsr": ["--num_layers", "4", "--num_filters", "8"],
 }
 

@@ -2,11 +2,13 @@ from types import SimpleNamespace
 
 import pytest
 
-from common.training.schedules import learning_rate
+from common.cli import UserError
+from common.training.schedules import check_periods, learning_rate
 
 BASE = {"learning_rate": 1e-3, "lr_schedule": "constant", "decay_step": 500, "decay_rate": 0.9,
         "decay_epochs": 0,
-        "halve_at": (), "restarts": 0, "min_learning_rate": 0.0, "warmup_steps": 0}
+        "halve_at": (), "restarts": 0, "min_learning_rate": 0.0, "warmup_steps": 0, "periods": (),
+        "restart_weights": ()}
 
 
 @pytest.mark.parametrize("changes, step, total, expected", [
@@ -35,3 +37,29 @@ def test_rates_worked_out_by_hand(changes, step, total, expected):
     options = SimpleNamespace(**{**BASE, **changes})
     steps = SimpleNamespace(total=total, epoch=40)
     assert learning_rate(step, options, steps) == pytest.approx(expected, rel=1e-9)
+
+
+def test_periods_of_the_cosine_with_their_weights():
+    options = SimpleNamespace(**{**BASE, "lr_schedule": "cosine", "periods": (20, 10, 40),
+                                 "restart_weights": (1.0, 0.5, 0.25), "min_learning_rate": 1e-5})
+    steps = SimpleNamespace(total=70, epoch=40)
+    rates = [learning_rate(step, options, steps) for step in range(70)]
+    # eta_min + weight / 2 * (rate - eta_min) * (1 + cos(pi * done / period))
+    assert rates[0] == pytest.approx(1e-3)
+    assert rates[10] == pytest.approx(1e-5 + 0.5 * 9.9e-4)
+    assert rates[20] == pytest.approx(1e-5 + 0.5 * 9.9e-4)
+    assert rates[25] == pytest.approx(1e-5 + 0.25 * 9.9e-4)
+    assert rates[30] == pytest.approx(1e-5 + 0.25 * 9.9e-4)
+    assert rates[50] == pytest.approx(1e-5 + 0.125 * 9.9e-4)
+    assert min(rates) > 1e-5
+    check_periods(options, 70)
+
+
+@pytest.mark.parametrize("changes, total, text", [
+    ({"periods": (20, 10)}, 70, r"periods \[20, 10\] add up to 30, not to the 70 steps"),
+    ({"periods": (20, 50), "restart_weights": (1.0,)}, 70, "1 numbers for 2 periods"),
+])
+def test_periods_that_do_not_fill_the_run_are_refused(changes, total, text):
+    options = SimpleNamespace(**{**BASE, "lr_schedule": "cosine", **changes})
+    with pytest.raises(UserError, match=text):
+        check_periods(options, total)

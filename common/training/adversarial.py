@@ -1,0 +1,176 @@
+"""The compiled step of a GAN: generator and discriminator learn from one pass through both."""
+
+from collections import namedtuple
+
+from common.keras_compat import function, tf
+from common.losses import PIXEL_LOSSES, perceptual
+from common.training.adversarial_options import discriminator_schedule
+from common.training.ema import Ema
+from common.training.gan_losses import GAN_LOSSES, gradient_penalty
+from common.training.steps import Learner, PixelStep, adam
+
+# A part of the generator's loss: its name in the log, its factor, and a function of (sr, hr),
+# float32 batches in [0, 255].
+Term = namedtuple("Term", "name weight loss")
+
+
+class AdversarialStep:
+    """One update of generator and discriminator, both from the weights before the step.
+
+    The generator runs once, the discriminator once on HR and once on SR patches; both losses are
+    differentiated through these passes. It is the same as updating the generator first and then
+    the discriminator on the SR patches that the old generator made, as BasicSR and ESRGAN do. To
+    the loop it looks as `steps.PixelStep`.
+
+    Args:
+        generator: a model of the zoo.
+        discriminator: a Keras model of RGB in [0, 255] to float32 logits.
+        optimizers: two Keras optimizers, of the generator and of the discriminator.
+        terms: list of `Term`, the generator's losses beside the adversarial one.
+        gan_loss: a key of `gan_losses.GAN_LOSSES`.
+        adversarial_weight: factor of the adversarial loss for the generator.
+        penalty_weight: factor of the gradient penalty of wgan_gp.
+        label_noise: labels are 1 - U(0, noise) for real and U(0, noise) for fake images.
+        clips: two (method, threshold), see `steps.clip_gradients`.
+        ema: an `Ema` of the generator, whose average is then validated and exported.
+        discriminator_schedule: options of the discriminator's learning rate.
+        seed: of the label noise and of the gradient penalty's positions.
+    """
+
+    keep_last = True
+
+    def __init__(self, generator, discriminator, optimizers, terms, gan_loss="ragan",
+                 adversarial_weight=1.0, penalty_weight=10.0, label_noise=0.0,
+                 clips=(("none", 1.0),) * 2, ema=None, discriminator_schedule=None, seed=0):
+        self._g = Learner(generator, optimizers[0], *clips[0])
+        self._d = Learner(discriminator, optimizers[1], *clips[1])
+        self.trained, self.discriminator = generator, discriminator
+        self.model = ema.average if ema else generator
+        self._draws = tf.Variable(0, dtype=tf.int64, trainable=False, name="draws")
+        self.tracked = {"model": generator, "optimizer": self._g.optimizer,
+                        "discriminator": discriminator,
+                        "discriminator_optimizer": self._d.optimizer, "draws": self._draws,
+                        **(ema.tracked if ema else {})}
+        self.schedules = (discriminator_schedule,) if discriminator_schedule else ()
+        self._ema = ema
+        self._terms = [term for term in terms if term.weight]
+        self._gan = GAN_LOSSES[gan_loss]
+        self._penalty_weight = penalty_weight if gan_loss == "wgan_gp" else 0.0
+        self._adversarial_weight = adversarial_weight
+        self._label_noise = label_noise
+        self._seed = seed
+        self._train = function(self._distributed_step)
+
+    def set_learning_rate(self, generator, discriminator=None):
+        """Set the rates of the next step; the discriminator's is the generator's if not given."""
+        self._g.set_learning_rate(generator)
+        self._d.set_learning_rate(generator if discriminator is None else discriminator)
+
+    def __call__(self, batch, scale=None):
+        """One step on (lr, hr) uint8 patches.
+
+        Returns:
+            a dict of scalar tensors to log: `loss` (the generator's sum), each term and
+            `adversarial` before their factors, `discriminator`, and `d_real` and `d_fake`, the mean
+            logits of HR and SR patches.
+        """
+        return self._train(*batch)
+
+    def _distributed_step(self, lr, hr):
+        strategy = tf.distribute.get_strategy()
+        values = strategy.run(self._replica_step, args=(lr, hr))
+        self._draws.assign_add(1)
+        if self._ema:
+            self._ema.update()
+        return {name: strategy.reduce("sum", value, axis=None) for name, value in values.items()}
+
+    def _replica_step(self, lr, hr):
+        context = tf.distribute.get_replica_context()
+        share = 1 / context.num_replicas_in_sync
+        hr = tf.cast(hr, tf.float32)
+        with tf.GradientTape() as g_tape:
+            sr = self._g.model(tf.cast(lr, tf.float32), training=True)
+            with tf.GradientTape() as d_tape:
+                d_real = self._d.model(hr, training=True)
+                d_fake = self._d.model(sr, training=True)
+                d_loss = self._discriminator_loss(d_real, d_fake, hr, sr)
+                d_scaled = self._d.scaled(d_loss * share)
+            parts = {term.name: term.loss(sr, hr) for term in self._terms}
+            parts["adversarial"] = self._gan.generator(d_real, d_fake)
+            g_loss = self._adversarial_weight * parts["adversarial"] + sum(
+                term.weight * parts[term.name] for term in self._terms)
+            g_scaled = self._g.scaled(g_loss * share)
+        g_variables = self._g.model.trainable_variables
+        d_variables = self._d.model.trainable_variables
+        gradients = [*g_tape.gradient(g_scaled, g_variables),
+                     *d_tape.gradient(d_scaled, d_variables)]
+        if context.num_replicas_in_sync > 1:
+            gradients = context.all_reduce("sum", gradients)
+        self._g.apply(gradients[:len(g_variables)], g_variables)
+        self._d.apply(gradients[len(g_variables):], d_variables)
+        values = {"loss": g_loss, **parts, "discriminator": d_loss,
+                  "d_real": tf.reduce_mean(d_real), "d_fake": tf.reduce_mean(d_fake)}
+        return {name: value * share for name, value in values.items()}
+
+    def _discriminator_loss(self, d_real, d_fake, hr, sr):
+        one, zero = 1.0, 0.0
+        if self._label_noise:
+            one = 1.0 - self._uniform(d_real, 0) * self._label_noise
+            zero = self._uniform(d_fake, 1) * self._label_noise
+        loss = self._gan.discriminator(d_real, d_fake, one, zero)
+        if self._penalty_weight:
+            loss += self._penalty_weight * gradient_penalty(
+                lambda x: self._d.model(x, training=True), hr, tf.stop_gradient(sr),
+                self._uniform(hr, 2))
+        return loss
+
+    def _uniform(self, like, purpose):
+        """One number in [0, 1) per image, drawn from seed, step, replica and purpose alone."""
+        context = tf.distribute.get_replica_context()
+        replica = tf.cast(context.replica_id_in_sync_group, tf.int64)
+        shape = tf.stack([tf.shape(like)[0]] + [1] * (len(like.shape) - 1))
+        draw = 64 * self._draws + 4 * replica + purpose
+        seed = tf.stack([tf.constant(self._seed, tf.int64), draw])
+        return tf.random.stateless_uniform(shape, seed)
+
+
+def build_step(options, make_generator, make_discriminator, pixel_loss=None):
+    """The step of the stage that the options say.
+
+    Args:
+        options: `AdversarialOptions` of one stage.
+        make_generator: function to a model of the zoo with fresh weights.
+        make_discriminator: function of the side of a HR patch to a discriminator.
+        pixel_loss: function of (sr, hr) in [0, 255]; None: the options' `loss`, of images in units
+            of `options.UNIT` grey levels.
+    """
+    if pixel_loss is None:
+        def pixel_loss(sr, hr):
+            return PIXEL_LOSSES[options.loss](sr / options.UNIT, hr / options.UNIT)
+    generator = make_generator()
+    ema = Ema(generator, make_generator(), options.ema_decay) if options.ema_decay else None
+    clip = options.clip, options.clip_threshold
+    if options.stage == "psnr" or options.evaluate_only:
+        return PixelStep(generator, _adam(options), pixel_loss, *clip, ema=ema)
+    terms = [Term("pixel", options.pixel_weight, pixel_loss),
+             Term("perceptual", options.perceptual_weight, _perceptual(options))]
+    return AdversarialStep(
+        generator, make_discriminator(options.patch_size * options.scale),
+        (_adam(options), _adam(options)), terms, options.gan_loss, options.adversarial_weight,
+        options.gradient_penalty, options.label_noise,
+        (clip, (options.discriminator_clip, options.discriminator_clip_threshold)), ema,
+        discriminator_schedule(options), options.seed)
+
+
+def _adam(options):
+    return adam(options.beta1, options.beta2)
+
+
+def _perceptual(options):
+    if not options.perceptual_weight:
+        return None
+    from common.vgg import VggFeatures
+
+    features = VggFeatures(options.vgg_weights, options.vgg_layers, options.vgg_before_relu,
+                           options.vgg_feature_scale)
+    return perceptual(features, PIXEL_LOSSES[options.perceptual_loss], options.vgg_layer_weights)

@@ -1,0 +1,64 @@
+"""RRDBNet of PyTorch (ESRGAN, BasicSR) and of PaddleGAN as weights of the zoo."""
+
+from common.cli import UserError
+from common.foreign_weights import torch_conv
+
+EXPECTS = {"torch": "an RRDBNet of ESRGAN, Real-ESRGAN or BasicSR",
+           "paddle": "PaddleGAN's ESRGAN, .pdparams"}
+
+# The zoo's layers -> the keys of BasicSR, of the second ESRGAN, which PaddleGAN has too, and of
+# the first, whose "model." reading takes off; i, j, k count as in the zoo and n blocks there are.
+_NAMES = [
+    {"head": "conv_first", "dense": "body.{i}.rdb{j}.conv{k}", "body": "conv_body",
+     "upsample0_conv": "conv_up1", "upsample1_conv": "conv_up2", "hr_conv": "conv_hr",
+     "tail": "conv_last"},
+    {"head": "conv_first", "dense": "RRDB_trunk.{i}.RDB{j}.conv{k}", "body": "trunk_conv",
+     "upsample0_conv": "upconv1", "upsample1_conv": "upconv2", "hr_conv": "HRconv",
+     "tail": "conv_last"},
+    {"head": "0", "dense": "1.sub.{i}.RDB{j}.conv{k}.0", "body": "1.sub.{n}",
+     "upsample0_conv": "3", "upsample1_conv": "6", "hr_conv": "8", "tail": "10"},
+]
+_SCALES = {3: 4, 12: 2, 48: 1}  # by the channels of the unshuffled image
+
+
+def convert(source, scale):
+    """The arrays of an RRDBNet; all of these programs' networks work in [0, 1], as the zoo's does.
+
+    Args:
+        source: a `common.foreign_weights.Source`.
+        scale: a number that the network must have; None: what it has.
+
+    Returns:
+        scale, options of the network, `{layer name: [arrays]}`.
+
+    Raises:
+        UserError: another network's arrays or scale.
+    """
+    names = next((names for names in _NAMES
+                  if names["dense"].format(i=0, j=1, k=1) + ".weight" in source), None)
+    if names is None:
+        raise source.unfit("expected body.0.rdb1.conv1.weight, RRDB_trunk.0.RDB1.conv1.weight or "
+                           f"model.1.sub.0.RDB1.conv1.0.weight, found {source.names()}")
+    if f"{names['upsample1_conv']}.weight" not in source:
+        raise source.unfit("it does not enlarge in two steps, as the zoo's RRDBNet does at every "
+                           "scale")
+    num_blocks = source.count(names["dense"].format(i="{}", j=1, k=1) + ".weight")
+    head = source.arrays.get(f"{names['head']}.weight")
+    channels = head.shape[1] if head is not None and head.ndim == 4 else 3  # else told below
+    if channels not in _SCALES:
+        raise source.unfit(f"its first layer takes {channels} channels; 3 are x4, 12 x2 and 48 x1")
+    held = _SCALES[channels]
+    arrays = {"head": torch_conv(source, names["head"], unshuffle=4 // held)}
+    for i in range(num_blocks):
+        for j in range(1, 4):
+            for k in range(1, 6):
+                name = names["dense"].format(i=i, j=j, k=k)
+                arrays[f"block{i}_dense{j}_conv{k}"] = torch_conv(source, name)
+    for layer in ("body", "upsample0_conv", "upsample1_conv", "hr_conv", "tail"):
+        arrays[layer] = torch_conv(source, names[layer].format(n=num_blocks))
+    source.finish()
+    if scale not in (None, held):
+        raise UserError(f"{source.path} is an RRDBNet x{held}, not x{scale}; correct --scale")
+    options = {"num_blocks": num_blocks, "num_filters": len(arrays["head"][1]),
+               "num_growth": len(arrays["block0_dense1_conv1"][1])}
+    return held, options, arrays

@@ -1,0 +1,71 @@
+"""Train RRDBNet and ESRGAN: `python -m models.esrgan.train --help`.
+
+The defaults are the paper's recipe (arXiv 1809.00219); the presets in `configs/` change it.
+"""
+
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+if __package__ in (None, ""):  # started as a file: python models/esrgan/train.py
+    sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
+
+from jsonargparse.typing import NonNegativeFloat, NonNegativeInt, PositiveInt
+
+from common.cli import run_command
+from common.options import option
+from common.training.adversarial_options import AdversarialOptions, plan_stages
+from common.training.command import training_command
+from models.esrgan import seed
+
+
+@dataclass
+class EsrganOptions(AdversarialOptions):
+    """The paper's ESRGAN: a million steps of L1, then 400,000 as a relativistic GAN."""
+
+    STAGES = {
+        "psnr": {"train_steps": 1_000_000, "learning_rate": 2e-4, "lr_schedule": "halve",
+                 "halve_at": (200_000, 400_000, 600_000, 800_000)},
+        "gan": {"train_steps": 400_000, "learning_rate": 1e-4, "lr_schedule": "halve",
+                "halve_at": (50_000, 100_000, 200_000, 300_000)},
+    }
+
+    scale: PositiveInt = option(4)
+    num_blocks: PositiveInt = option(23, "residual-in-residual dense blocks")
+    num_filters: PositiveInt = option(64, "features between the blocks, of the discriminator's "
+                                          "first layer")
+    num_growth: PositiveInt = option(32, "features that each layer of a dense block adds")
+    patch_size: PositiveInt = option(32)
+    beta2: NonNegativeFloat = option(0.99)
+    pixel_weight: NonNegativeFloat = option(1e-2)
+    adversarial_weight: NonNegativeFloat = option(5e-3)
+    perceptual_loss: Literal["l1", "mse"] = option("l1")
+    vgg_before_relu: bool = option(True)
+    gan_loss: Literal["vanilla", "lsgan", "wgan_gp", "ragan"] = option("ragan")
+    discriminator: Literal["vgg", "unet"] = option(
+        "vgg", "vgg: the paper's, one answer for a patch; unet: Real-ESRGAN's, one for each pixel")
+    val_every: NonNegativeInt = option(5000)
+
+
+def build_step(options):
+    """The step of the options' stage."""
+    import models
+    from common.training import adversarial
+    from models.esrgan.discriminators import DISCRIMINATORS
+
+    return adversarial.build_step(
+        options,
+        lambda: models.create("esrgan", options.scale, num_blocks=options.num_blocks,
+                              num_filters=options.num_filters, num_growth=options.num_growth),
+        lambda size: DISCRIMINATORS[options.discriminator](size, options.num_filters))
+
+
+def main(argv):
+    """Read the flags (also PaddleGAN's and its YAML) and train."""
+    return training_command("esrgan", EsrganOptions, build_step, seed.translate(argv),
+                            plan=plan_stages("esrgan"))
+
+
+if __name__ == "__main__":
+    run_command(main)

@@ -1,0 +1,77 @@
+"""Train SRDRM and SRDRM-GAN: `python -m models.srdrm.train --help`.
+
+The defaults are the paper's recipe (arXiv 1909.09437); the presets in `configs/` change it.
+"""
+
+import sys
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Literal, Optional
+
+if __package__ in (None, ""):  # started as a file: python models/srdrm/train.py
+    sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
+
+from jsonargparse.typing import NonNegativeFloat, NonNegativeInt, PositiveInt
+
+from common.cli import run_command
+from common.options import option
+from common.training.adversarial_options import AdversarialOptions, plan_stages
+from common.training.command import training_command
+from common.training.options import Channel
+
+
+@dataclass
+class SrdrmOptions(AdversarialOptions):
+    """The paper's SRDRM and SRDRM-GAN: 20 epochs each, two images a step."""
+
+    UNIT = 127.5
+    STAGES = {
+        "psnr": {"epochs": 20, "learning_rate": 2e-4, "lr_schedule": "constant", "halve_at": ()},
+        "gan": {"epochs": 20, "learning_rate": 2e-4, "lr_schedule": "constant", "halve_at": ()},
+    }
+
+    scale: PositiveInt = option(2)
+    num_blocks: PositiveInt = option(8, "residual blocks of each doubling")
+    num_filters: PositiveInt = option(64, "features of every layer, of the discriminator's first")
+    tail_kernel: PositiveInt = option(5, "side of the last kernel")
+    batch_size: PositiveInt = option(2)
+    patch_size: Optional[PositiveInt] = option(None, "side of a low-resolution patch, pixels; "
+                                                     "default: 480 / scale, the height of the "
+                                                     "images of USR-248")
+    beta1: NonNegativeFloat = option(0.5)
+    loss: Literal["srdrm", "l1", "mse", "charbonnier"] = option(
+        "srdrm", "pixel loss of both stages; srdrm: 0.8 mse and 0.2 distance of colours")
+    pixel_weight: NonNegativeFloat = option(1e-3)
+    val_channel: Channel = option("gray")
+    val_every: NonNegativeInt = option(0)
+
+
+def plan(options):
+    """The stages, with the patches' side."""
+    if options.patch_size is None:
+        options = replace(options, patch_size=480 // options.scale)
+    return plan_stages("srdrm")(options)
+
+
+def build_step(options):
+    """The step of the options' stage."""
+    import models
+    from common.training import adversarial
+    from models.srdrm import discriminator
+    from models.srdrm.losses import srdrm_loss
+
+    return adversarial.build_step(
+        options,
+        lambda: models.create("srdrm", options.scale, num_blocks=options.num_blocks,
+                              num_filters=options.num_filters, tail_kernel=options.tail_kernel),
+        lambda size: discriminator.build(size, options.num_filters),
+        srdrm_loss if options.loss == "srdrm" else None)
+
+
+def main(argv):
+    """Read the flags and train."""
+    return training_command("srdrm", SrdrmOptions, build_step, argv, plan=plan)
+
+
+if __name__ == "__main__":
+    run_command(main)

@@ -1,0 +1,104 @@
+"""Train SRResNet and SRGAN: `python -m models.srgan.train --help`.
+
+The defaults are the paper's recipe (arXiv 1609.04802); the presets in `configs/` change it.
+"""
+
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal, Optional
+
+if __package__ in (None, ""):  # started as a file: python models/srgan/train.py
+    sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
+
+from jsonargparse.typing import NonNegativeInt, PositiveInt
+
+from common.cli import run_command
+from common.options import option
+from common.training.adversarial_options import AdversarialOptions, plan_stages
+from common.training.command import training_command
+from common.training.options import Loss
+from common.training.reports import Lines
+from models.srgan import seed
+
+
+@dataclass
+class SrganOptions(AdversarialOptions):
+    """The paper's SRResNet, a million steps of MSE, then SRGAN with VGG19 features."""
+
+    UNIT = 127.5
+    STAGES = {
+        "psnr": {"train_steps": 1_000_000, "learning_rate": 1e-4, "lr_schedule": "constant",
+                 "halve_at": ()},
+        "gan": {"train_steps": 200_000, "learning_rate": 1e-4, "lr_schedule": "staircase",
+                "halve_at": ()},
+    }
+
+    scale: PositiveInt = option(4)
+    variant: Literal["srresnet", "keras", "msrresnet"] = option(
+        "srresnet", "srresnet: the paper's generator; keras: nearest enlargement, as ModelZoo's; "
+                    "msrresnet: BasicSR's without batch normalisation")
+    num_blocks: PositiveInt = option(16, "residual blocks")
+    num_filters: PositiveInt = option(64, "features of every layer, of the discriminator's first")
+    patch_size: PositiveInt = option(24)
+    loss: Loss = option("mse")
+    decay_step: PositiveInt = option(100_000)
+    decay_rate: float = option(0.1)
+    val_every: NonNegativeInt = option(5000)
+    model_save_dir: Optional[str] = option(None, "folder of gen_model%d.h5 and dis_model%d.h5, "
+                                                 "written with each checkpoint; the number is the "
+                                                 "epoch's")
+
+
+class SrganLines(Lines):
+    """The lines of ModelZoo's SRGAN log."""
+
+    per_epoch = True
+
+    def begin_epoch(self, epoch):
+        return f"{'-' * 15} Epoch {epoch} {'-' * 15}"
+
+    def step(self, done, total, losses, rate, times, scale):
+        if "discriminator" not in losses:
+            return super().step(done, total, losses, rate, times, scale)
+        parts = [losses[key] for key in ("loss", "pixel", "perceptual", "adversarial")
+                 if key in losses]
+        return (f"discriminator_loss : {losses['discriminator']:f}\n"
+                f"gan_loss : [{', '.join(f'{part:.8g}' for part in parts)}]")
+
+
+def build_step(options):
+    """The step of the options' stage."""
+    import models
+    from common.training import adversarial
+    from models.srgan import discriminator
+
+    return adversarial.build_step(
+        options,
+        lambda: models.create("srgan", options.scale, variant=options.variant,
+                              num_blocks=options.num_blocks, num_filters=options.num_filters),
+        lambda size: discriminator.build(size, options.num_filters))
+
+
+def save_models(step, options, epoch):
+    """Write generator and discriminator as ModelZoo's SRGAN does."""
+    if options.model_save_dir is None or not step.keep_last:
+        return
+    from common.files import atomic_path, make_folder
+    from common.keras_compat import save_h5
+    from common.weights import save
+
+    folder = make_folder(options.model_save_dir)
+    save(step.model, folder / f"gen_model{epoch}.h5")
+    with atomic_path(folder / f"dis_model{epoch}.h5") as temporary:
+        save_h5(step.discriminator, temporary)
+
+
+def main(argv):
+    """Read the flags (also those of the ModelZoo description) and train."""
+    return training_command("srgan", SrganOptions, build_step, seed.translate(argv), SrganLines(),
+                            plan_stages("srgan"), save_models)
+
+
+if __name__ == "__main__":
+    run_command(main)
