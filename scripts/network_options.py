@@ -22,6 +22,10 @@ def add_network_options(parser):
     parser.add_argument("--recursions", type=int, metavar="N",
                         help="of a recursive network (bsrn): fewer than it was trained with, for "
                              "a cheaper answer")
+    parser.add_argument("--interpolate", type=float, metavar="ALPHA",
+                        help="run with (1 - ALPHA) times the weights and ALPHA times those of "
+                             "--to_weights, of the same network")
+    parser.add_argument("--to_weights", metavar="W", help="weight file (.h5) of --interpolate")
     parser.add_argument("--precision", choices=PRECISIONS, default="auto",
                         help="auto: mixed_float16 on a GPU, float32 on a CPU")
     parser.add_argument("--chip", choices=CHIPS, default="auto", help="device to run on")
@@ -81,14 +85,32 @@ def open_upscaler(choice, arguments, progress=False):
     """Open the device and the chosen network as an `Upscaler`.
 
     Raises:
-        UserError: `--recursions` for a network that does not have so many, or has none.
+        UserError: `--recursions` for a network that does not have so many, or has none; a
+            misfit of `--interpolate` and `--to_weights`.
     """
+    from common import weights
     from common.inference import Upscaler
 
     changes = _changes(choice, arguments.recursions)
+    arrays = _interpolated(choice, arguments)
     open_device(arguments.chip, arguments.precision)
-    return Upscaler(models.load(choice.path, scale=choice.scale, **changes), arguments.tile,
-                    arguments.tile_overlap, arguments.self_ensemble, progress)
+    model = models.load(choice.path, scale=choice.scale, **changes)
+    weights.assign(model, arrays)
+    return Upscaler(model, arguments.tile, arguments.tile_overlap, arguments.self_ensemble,
+                    progress)
+
+
+def _interpolated(choice, arguments):
+    """The arrays that `--interpolate` asks for by layer, none without it."""
+    from common.weights import interpolated
+
+    alpha, to_weights = arguments.interpolate, arguments.to_weights
+    if (alpha is None) != (to_weights is None):
+        given, missing = "--interpolate", "--to_weights with the other file"
+        if alpha is None:
+            given, missing = "--to_weights", "--interpolate with a number from 0 to 1"
+        raise UserError(f"{given} also needs {missing}")
+    return {} if alpha is None else interpolated(choice.path, to_weights, alpha)
 
 
 def _changes(choice, recursions):

@@ -1,16 +1,14 @@
 """`python -m scripts.convert_weights` as a process; what is converted is in tests/models."""
 
-import importlib
-
 import numpy as np
 import pytest
 from scipy.io import savemat
 
-import models
-from common import foreign_weights
 from common.cli import UserError
+from common.foreign_files import KINDS
 from common.weights import read_metadata
-from scripts.convert_weights import convert, main
+from models.converting import convert, converters
+from scripts.convert_weights import main
 
 
 @pytest.fixture
@@ -59,15 +57,15 @@ def test_help_names_every_source_and_imports_no_tensorflow(tmp_path, run):
     done = run("-c", code, cwd=tmp_path)
     assert done.returncode == 0, done.stderr
     text = " ".join(done.stdout.split())
-    for part in ("VDSR_Official.mat", "BasicSR", "TensorFlow checkpoint", "--res_scale"):
+    for part in ("VDSR_Official.mat", "BasicSR", "TensorFlow checkpoint", "--res_scale",
+                 "PaddleGAN", "Keras-SRGAN"):
         assert part in text
 
 
-@pytest.mark.parametrize("name", ["bsrn", "edsr", "srcnn", "vdsr"])
-def test_a_converter_says_what_it_expects(name):
-    module = importlib.import_module(f"models.{name}.convert")
-    assert name in models.available()
-    assert set(module.EXPECTS) <= set(foreign_weights.KINDS)
+def test_a_converter_says_what_it_expects():
+    assert set(converters()) == {"bsrn", "edsr", "esrgan", "srcnn", "srdrm", "srgan", "vdsr"}
+    for module in converters().values():
+        assert module.EXPECTS and set(module.EXPECTS) <= set(KINDS)
 
 
 def test_targets_that_cannot_be_are_refused(vdsr, tmp_path):

@@ -89,7 +89,7 @@ def without_torch(tmp_path, monkeypatch):
     def write(state):
         with zipfile.ZipFile(str(tmp_path / "edsr.pt"), "w") as archive:
             archive.writestr("archive/data.pkl", b"")
-        monkeypatch.setitem(foreign_weights._READERS, "torch", lambda path: state)
+        monkeypatch.setattr(foreign_weights, "read_arrays", lambda path, kind: (state, ""))
         return tmp_path / "edsr.pt"
     return write
 
