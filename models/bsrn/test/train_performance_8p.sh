@@ -1,0 +1,3 @@
+#!/usr/bin/env bash
+# Measure BSRN's training speed in a few hundred steps on eight NPUs or all GPUs; --help names the flags.
+exec bash "$(dirname "${BASH_SOURCE[0]}")/../../../scripts/modelzoo_test.sh" bsrn performance 8p paper "$@"

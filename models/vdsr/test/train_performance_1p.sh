@@ -1,0 +1,3 @@
+#!/usr/bin/env bash
+# Measure VDSR's training speed in a few hundred steps on one device; --help names the flags.
+exec bash "$(dirname "${BASH_SOURCE[0]}")/../../../scripts/modelzoo_test.sh" vdsr performance 1p paper "$@"

@@ -1,0 +1,301 @@
+"""The scripts in the models' folders that ModelZoo's users know, and what stands behind them."""
+
+import json
+import os
+import platform
+import re
+import shutil
+import signal
+import subprocess
+import time
+from pathlib import Path
+
+import pytest
+from PIL import Image
+from skimage import data
+
+from scripts.modelzoo_report import COMPILED
+
+from .conftest import ROOT, SHELL, Checkout
+
+MODELS = sorted(path.parent.name for path in ROOT.glob("models/*/network.py"))
+KINDS = ["train_full_1p.sh", "train_full_8p.sh", "train_performance_1p.sh",
+         "train_performance_8p.sh"]
+FOLDERS = ("common", "models", "scripts")
+
+
+def finals(text):
+    """The final lines as a dict."""
+    return dict(re.findall(r"^(Final .*|E2E .*) : (\S+)$", text, re.MULTILINE))
+
+
+def case_log(folder):
+    """The `<CaseName>.log` beside the training's log, as a dict, and its losses."""
+    path, = set(folder.glob("*p_*.log")) - set(folder.glob("train_*.log"))
+    values = dict(line.split(" = ", 1) for line in path.read_text().splitlines())
+    assert path.name == f"{values['CaseName']}.log"
+    losses = (folder / f"{values['CaseName']}_loss.txt").read_text().split()
+    return values, [float(loss) for loss in losses]
+
+
+# ---- the thin scripts ----------------------------------------------------------------------------
+
+@pytest.mark.parametrize("model", MODELS)
+def test_each_model_has_its_scripts_which_call_the_shared_ones(model, tmp_path):
+    shutil.copytree(str(ROOT / "models" / model), str(tmp_path / "a zoo" / "models" / model),
+                    ignore=shutil.ignore_patterns("weights", "__pycache__"))
+    folder = tmp_path / "a zoo" / "models" / model
+    (tmp_path / "a zoo" / "scripts").mkdir()
+    for name in ("train_1p", "train_npu", "train_8p", "modelzoo_test"):
+        (tmp_path / "a zoo" / "scripts" / f"{name}.sh").write_text(f'echo {name} "$@"\nexit 5\n')
+
+    def call(script):
+        assert os.access(str(script), os.X_OK)
+        result = subprocess.run([str(script), "--key=a b", "*"], cwd=str(tmp_path), text=True,
+                                capture_output=True)
+        assert (result.returncode, result.stderr) == (5, "")
+        assert result.stdout.endswith(" --key=a b *\n")
+        return result.stdout.split()
+
+    for devices in ("1p", "npu", "8p"):
+        assert call(folder / "scripts" / f"run_{devices}.sh")[:2] == [f"train_{devices}", model]
+    assert sorted(path.name for path in (folder / "test").iterdir()) == KINDS
+    for name in KINDS:
+        _, kind, devices = name[:-3].split("_")
+        words = call(folder / "test" / name)
+        assert words[:4] == ["modelzoo_test", model, kind, devices]
+        assert (folder / "configs" / f"{words[4]}.yaml").is_file()
+
+
+@pytest.mark.parametrize("model", MODELS)
+def test_each_model_says_how_far_it_is(model):
+    lines = (ROOT / "models" / model / "modelzoo_level.txt").read_text().splitlines()
+    values = dict(line.split(":") for line in lines)
+    assert list(values) == ["FuncStatus", "PrecisionStatus", "PerfStatus", "GPUStatus",
+                            "NPUMigrationStatus", "AutoTune"]
+    assert set(values.values()) <= {"OK", "POK", "NOK", "PERFECT"}
+
+
+# ---- trainings on the CPU ------------------------------------------------------------------------
+
+@pytest.fixture(scope="module")
+def zoo(tmp_path_factory):
+    """A copy of the zoo that runs with the Python of the tests."""
+    root = tmp_path_factory.mktemp("zoo") / "a check out"
+    for name in FOLDERS:
+        shutil.copytree(str(ROOT / name), str(root / name),
+                        ignore=shutil.ignore_patterns("__pycache__", "weights"))
+    copy = Checkout(root)
+    copy.python('exec "$REAL" "$@"\n')
+    return copy
+
+
+@pytest.fixture(scope="module")
+def photos(tmp_path_factory):
+    """A folder of three photographs."""
+    folder = tmp_path_factory.mktemp("photos") / "my photos"
+    folder.mkdir()
+    for i, picture in enumerate((data.astronaut(), data.chelsea(), data.coffee())):
+        Image.fromarray(picture[100:200, 100:220]).save(str(folder / f"{i}.png"))
+    return folder
+
+
+TINY = {
+    "edsr": ("--num_blocks=1", "--num_filters=8", "--patch_size=16"),
+    "srdrm": ("--num_blocks=1", "--num_filters=8", "--patch_size=16", "--perceptual_weight=0"),
+}
+
+
+@pytest.mark.parametrize("model", sorted(TINY))
+def test_a_performance_run_ends_with_what_it_measured(zoo, photos, tmp_path, model):
+    result = zoo.run(f"models/{model}/test/train_performance_1p.sh", tmp_path,
+                     f"--data_path={photos}", "--output_path=my output", "--train_steps=21",
+                     "--batch_size", "2", *TINY[model])
+    assert result.returncode == 0, result.stdout + result.stderr
+    assert "no NPU and no GPU is used: this runs on the CPU\n" in result.stdout
+    assert "\nrecipe: --preset=demo\n" in result.stdout
+    assert "\ndevice used: CPU" in result.stdout
+
+    run = tmp_path / "my output"
+    rows = [json.loads(line) for line in (run / "metrics.jsonl").read_text().splitlines()]
+    summary = json.loads((run / "summary.json").read_text())
+    assert rows[-1]["step"] == summary["steps"] == 21
+    speed = [row for row in rows if "seconds_per_step" in row][-1]
+    losses = [row["loss"] for row in rows if "loss" in row]
+    psnr = sum(row["psnr"] for row in summary["images"]) / len(summary["images"])
+
+    last = finals(result.stdout)
+    assert list(last) == ["Final Performance images/sec", "Final Performance sec/step",
+                          "E2E Training Duration sec", "Final Train Accuracy"]
+    fps, seconds = (float(last[f"Final Performance {unit}"]) for unit in ("images/sec", "sec/step"))
+    assert fps == pytest.approx(speed["images_per_sec"], rel=1e-5)
+    assert seconds == pytest.approx(speed["seconds_per_step"], rel=1e-5)
+    assert fps * seconds == pytest.approx(2, rel=1e-4)  # the batch
+    assert float(last["Final Train Accuracy"]) == pytest.approx(psnr, abs=6e-4)
+    assert -1 <= int(last["E2E Training Duration sec"]) - summary["seconds"] < 60
+
+    values, written = case_log(run / "0")
+    assert values == {
+        "Network": model, "RankSize": "1", "BatchSize": "2", "DeviceType": platform.machine(),
+        "CaseName": f"{model}_bs2_1p_perf", "ActualFPS": last["Final Performance images/sec"],
+        "TrainingTime": last["Final Performance sec/step"],
+        "TrainAccuracy": last["Final Train Accuracy"], "ActualLoss": format(losses[-1], ".6g"),
+        "E2ETrainingTime": last["E2E Training Duration sec"],
+    }
+    assert written == pytest.approx(losses, rel=1e-5) and len(written) == 3
+    assert "device: CPU" in (run / "0" / "train_0.log").read_text()
+
+
+def test_the_trainings_error_and_status_come_through(zoo, photos, tmp_path):
+    result = zoo.run("models/edsr/test/train_performance_1p.sh", tmp_path, "--bach_size=2",
+                     f"--data_path={photos}", ASCEND_DEVICE_ID="3")
+    log = tmp_path / "output" / "edsr_1p_performance" / "3" / "train_3.log"
+    assert result.returncode == 2
+    assert "did you mean --batch_size" in result.stderr and "status 2" in result.stderr
+    assert "did you mean --batch_size" in log.read_text()
+    assert "Final" not in result.stdout
+
+
+# ---- what the shared script does with its flags, and on an NPU -----------------------------------
+
+# In place of a training: writes what one writes, and says what $SAYS holds for its device.
+TRAINING = r"""
+case "$*" in
+  *" scripts.modelzoo_report "* | "-c "*) exec "$REAL" "$@" ;;
+  *" --print_config"*) echo "output_dir: my output"; exit ;;
+esac
+echo "args: $*"
+echo "device: stand-in, precision float32"
+said="SAYS_$ASCEND_DEVICE_ID"
+echo "${!said:-}"
+if [ -n "${STAYS:-}" ]; then
+  trap 'echo ended; exit 143' TERM
+  for ((i = 0; i < 600; i++)); do sleep 0.1; done
+fi
+[ "${RANK_ID:-0}" = 0 ] || exit 0
+cd "my output"
+[ ! -e summary.json ] || exit 0
+echo '{"timing": {}, "seconds": 77.4, "images": [{"psnr": 30}, {"psnr": 31}]}' >summary.json
+echo "batch_size: 4" >config.yaml
+echo '{"step": 5, "loss": 0.5, "seconds_per_step": 0.25, "images_per_sec": 16.0}' >metrics.jsonl
+"""
+
+
+@pytest.fixture
+def fake(tmp_path):
+    """A checkout whose training only says that it was started."""
+    copy = Checkout(tmp_path / "fake zoo", SHELL + ("scripts/modelzoo_test.sh",))
+    for name in ("scripts/__init__.py", "scripts/modelzoo_report.py"):
+        shutil.copy(str(ROOT / name), str(copy.root / name))
+    shutil.copytree(str(ROOT / "common"), str(copy.root / "common"),
+                    ignore=shutil.ignore_patterns("__pycache__"))
+    shutil.copytree(str(ROOT / "models" / "edsr" / "test"), str(copy.root / "models/edsr/test"))
+    copy.python(TRAINING)
+    return copy
+
+
+def start(fake, tmp_path, name, *flags, **env):
+    return fake.run(f"models/edsr/test/{name}", tmp_path, "--data_path=D",
+                    "--output_path=my output", *flags, **env)
+
+
+def trained_with(tmp_path, device=0):
+    log = (tmp_path / "my output" / str(device) / f"train_{device}.log").read_text()
+    return re.search("^args: (.*)$", log, re.MULTILINE).group(1).split()
+
+
+@pytest.mark.parametrize("name", KINDS)
+def test_without_data_path_nothing_is_started(fake, tmp_path, name):
+    result = fake.run(f"models/edsr/test/{name}", tmp_path, "--batch_size=4")
+    assert (result.returncode, result.stdout) == (1, '[Error] para "data_path" must be config\n')
+
+
+def test_help_and_what_is_no_flag(fake, tmp_path):
+    script = "models/edsr/test/train_full_1p.sh"
+    for flag in ("-h", "--help"):
+        result = fake.run(script, tmp_path, flag)
+        assert result.returncode == 0 and "--data_path" in result.stdout
+    for word in ("data", "--output_dir=x", "--output_path="):
+        result = fake.run(script, tmp_path, "--data_path=D", word)
+        assert result.returncode == 1 and result.stdout.startswith("[Error] ")
+
+
+def test_the_flags_become_those_of_the_training(fake, tmp_path):
+    result = start(fake, tmp_path, "train_full_1p.sh", "--train_epochs=7", "--batch_size", "4",
+                   "--precision_mode=x", "--no_augment")
+    assert result.returncode == 0, result.stderr
+    words = trained_with(tmp_path)
+    assert words[:3] == ["-m", "models.edsr.train", "--data_dir=D"]
+    assert words[-4:] == ["--epochs=7", "--batch_size=4", "--precision_mode=x", "--no_augment"]
+    assert "--preset=seed" in words and not any(word.startswith("--train_steps") for word in words)
+    assert case_log(tmp_path / "my output" / "0")[0]["CaseName"] == "edsr_bs4_1p_acc"
+
+
+@pytest.mark.parametrize(("flags", "preset"), [
+    ((), ["--preset=demo"]), (("--preset=short",), ["--preset=short"]),
+    (("--config", "a.yaml"), []),
+])
+def test_a_performance_run_is_short_and_starts_anew(fake, tmp_path, flags, preset):
+    assert start(fake, tmp_path, "train_performance_1p.sh", *flags).returncode == 0
+    words = trained_with(tmp_path)
+    assert [word for word in words if word.startswith("--preset")] == preset
+    assert "--resume=no" in words and "--train_steps=300" in words
+
+
+def test_a_finished_run_is_reported_as_what_it_is(fake, tmp_path):
+    start(fake, tmp_path, "train_full_1p.sh")
+    os.utime(str(tmp_path / "my output" / "summary.json"), (1, 1))
+    result = start(fake, tmp_path, "train_full_1p.sh")
+    assert result.returncode == 0 and "nothing was trained" in result.stdout
+    assert finals(result.stdout)["E2E Training Duration sec"] == "77"
+
+
+def test_on_an_npu_the_log_must_show_that_it_was_used(fake, tmp_path, npu):
+    result = start(fake, tmp_path, "train_performance_1p.sh", SAYS_0=COMPILED, **npu(1))
+    assert result.returncode == 0, result.stderr
+    assert "device used: NPU" in result.stdout
+    assert finals(result.stdout)["Final Train Accuracy"] == "30.500"
+    words = trained_with(tmp_path)
+    assert "--chip=npu" in words and "--preset=seed" in words
+    assert fake.asked()[0] == "--stack ascend --python"
+
+    result = start(fake, tmp_path, "train_performance_1p.sh", **npu(1))
+    assert result.returncode == 2 and result.stderr.count("\n") == 1
+    assert "an NPU was asked for" in result.stderr and "Final" not in result.stdout
+
+
+def test_another_chip_may_be_asked_for_on_a_machine_with_an_npu(fake, tmp_path, npu):
+    result = start(fake, tmp_path, "train_performance_1p.sh", "--chip=cpu", **npu(1))
+    assert result.returncode == 0, result.stderr
+    assert "device used: stand-in, not an NPU" in result.stdout
+
+
+def test_every_device_of_several_must_have_been_used(fake, tmp_path, npu):
+    (tmp_path / "table.json").touch()
+    env = {"RANK_SIZE": "2", "RANK_TABLE_FILE": str(tmp_path / "table.json"), **npu(2)}
+    result = start(fake, tmp_path, "train_full_8p.sh", SAYS_0=COMPILED, SAYS_1=COMPILED, **env)
+    assert result.returncode == 0, result.stderr
+    values = case_log(tmp_path / "my output" / "0")[0]
+    assert (values["RankSize"], values["CaseName"]) == ("2", "edsr_bs4_2p_acc")
+
+    result = start(fake, tmp_path, "train_full_8p.sh", SAYS_0=COMPILED, **env)
+    assert result.returncode == 2
+    assert "train_1.log" in result.stderr and "train_0.log" not in result.stderr
+
+
+def test_eight_without_devices_are_refused(fake, tmp_path):
+    result = start(fake, tmp_path, "train_performance_8p.sh")
+    assert result.returncode == 2 and "no NPU and no GPU here" in result.stderr
+
+
+def test_sigterm_reaches_the_training(fake, tmp_path):
+    process = fake.start("models/edsr/test/train_performance_1p.sh", tmp_path, "--data_path=D",
+                         "--output_path=my output", STAYS="1")
+    log = Path(tmp_path / "my output" / "0" / "train_0.log")
+    for _ in range(200):
+        if log.is_file() and "device:" in log.read_text():
+            break
+        time.sleep(0.05)
+    process.send_signal(signal.SIGTERM)
+    process.communicate(timeout=20)
+    assert process.returncode == 143 and log.read_text().endswith("ended\n")

@@ -1,0 +1,248 @@
+"""run_npu.sh and run_8p.sh: environment, checks, processes. A stand-in replaces the training."""
+
+import signal
+import time
+from pathlib import Path
+
+import pytest
+
+NPU = "models/edsr/scripts/run_npu.sh"
+EIGHT = "models/edsr/scripts/run_8p.sh"
+CM = {"CM_CHIEF_IP": "10.0.0.1", "CM_CHIEF_PORT": "6000", "CM_CHIEF_DEVICE": "0",
+      "CM_WORKER_IP": "10.0.0.2", "CM_WORKER_SIZE": "2"}
+
+# Each training says what it was given; that of device $FAILS fails, those named in $STAYS go on
+# until they are told to end, which that of device $DEAF does not hear.
+RECORDER = r"""
+case " $* " in
+  *" -c "*) exec "$REAL" "$@" ;;
+  *" --print_config "*) [ -z "${WRONG:-}" ] || { echo "error: unknown option" >&2; exit 2; }
+    echo "output_dir: ${YAML_OUTPUT:-null}"; exit ;;
+esac
+echo "args: $*"
+for name in JOB_ID ASCEND_DEVICE_ID RANK_SIZE RANK_ID RANK_TABLE_FILE CM_WORKER_SIZE \
+  TF_CPP_MIN_LOG_LEVEL CANN PLUGIN; do
+  [ -z "${!name+set}" ] || echo "$name=${!name}"
+done
+case " ${FAILS:-} " in *" $ASCEND_DEVICE_ID "*) echo "error: device lost" >&2; exit 9 ;; esac
+case " ${STAYS:-} " in *" $ASCEND_DEVICE_ID "*)
+  trap 'echo ended; exit 143' TERM
+  [ "${DEAF:-}" != "$ASCEND_DEVICE_ID" ] || trap '' TERM
+  echo waiting
+  for ((i = 0; i < 600; i++)); do sleep 0.1; done ;;
+esac
+"""
+
+
+@pytest.fixture(autouse=True)
+def stand_in(checkout):
+    checkout.python(RECORDER)
+
+
+def fields(text):
+    """What a training said: the variables as a dict."""
+    return dict(line.split("=", 1) for line in text.splitlines()
+                if "=" in line and not line.startswith("args"))
+
+
+def one_line(result):
+    assert (result.returncode, result.stdout) == (2, ""), result.stderr
+    assert result.stderr.count("\n") == 1 and result.stderr.startswith("error: ")
+    return result.stderr
+
+
+# ---- one device ----------------------------------------------------------------------------------
+
+def test_bare_it_trains_the_demo_on_device_0(checkout, tmp_path, npu):
+    result = checkout.run(NPU, tmp_path, TF_CPP_MIN_LOG_LEVEL="3", **npu(1))
+    assert result.returncode == 0, result.stderr
+    assert "args: -m models.edsr.train --chip=npu --preset=demo\n" in result.stdout
+    assert fields(result.stdout) == {
+        "JOB_ID": "10087", "ASCEND_DEVICE_ID": "0", "RANK_SIZE": "1", "RANK_ID": "0",
+        "TF_CPP_MIN_LOG_LEVEL": "0"}
+    assert checkout.asked() == ["--stack ascend --python"]
+
+
+def test_flags_status_and_environment_of_the_caller(checkout, tmp_path, npu):
+    result = checkout.run(NPU, tmp_path, "--config", "a b.yaml", "--precision_mode=x", FAILS="3",
+                          JOB_ID="7", ASCEND_DEVICE_ID="3", **npu(1))
+    assert result.returncode == 9
+    assert ("args: -m models.edsr.train --chip=npu --config a b.yaml --precision_mode=x\n"
+            in result.stdout)
+    assert fields(result.stdout)["JOB_ID"] == "7"
+
+
+def test_without_a_device_it_says_so(checkout, tmp_path):
+    assert "no NPU here" in one_line(checkout.run(NPU, tmp_path))
+    assert checkout.asked() == ["--stack ascend --find"]  # nothing is installed for it
+
+
+def test_the_adapter_alone_is_enough_to_try(checkout, tmp_path):
+    (tmp_path / "npu_device").mkdir()
+    (tmp_path / "npu_device" / "__init__.py").touch()
+    result = checkout.run(NPU, tmp_path, PYTHONPATH=str(tmp_path))
+    assert result.returncode == 0, result.stderr
+
+
+@pytest.mark.parametrize("place", ["ASCEND_TOOLKIT_HOME", "ASCEND_HOME_PATH", "HOME"])
+def test_cann_is_loaded_wherever_it_lies(checkout, tmp_path, npu, place):
+    if place == "HOME" and Path("/usr/local/Ascend").exists():
+        pytest.skip("this machine has a CANN of its own")
+    base = tmp_path / "home" / "Ascend"
+    for folder, line in (("ascend-toolkit", "export CANN=loaded$NEVER_SET"),
+                         ("tfplugin", 'export PLUGIN="after $CANN"')):
+        (base / folder).mkdir(parents=True)
+        (base / folder / "set_env.sh").write_text(f"false\n{line}\n")
+    value = {"ASCEND_TOOLKIT_HOME": base / "ascend-toolkit" / "latest",
+             "ASCEND_HOME_PATH": base / "ascend-toolkit", "HOME": tmp_path / "home"}[place]
+    result = checkout.run(NPU, tmp_path, **{**npu(1), place: str(value)})
+    said = fields(result.stdout)
+    assert (said["CANN"], said["PLUGIN"]) == ("loaded", "after loaded"), result.stderr
+
+
+# ---- how processes find each other ---------------------------------------------------------------
+
+def without(name):
+    return {key: value for key, value in CM.items() if key != name}
+
+
+@pytest.mark.parametrize(("env", "words"), [
+    ({"RANK_SIZE": "none"}, ["RANK_SIZE is none"]),
+    ({"RANK_SIZE": "2", "RANK_ID": "0"}, ["neither RANK_TABLE_FILE", "CM_CHIEF_IP"]),
+    ({"RANK_SIZE": "2", "RANK_ID": "0", "RANK_TABLE_FILE": "no.json"},
+     ["RANK_TABLE_FILE", "no.json"]),
+    ({"RANK_SIZE": "2", "RANK_TABLE_FILE": "TABLE"}, ["RANK_ID is not set"]),
+    ({"RANK_SIZE": "2", "RANK_ID": "2", "RANK_TABLE_FILE": "TABLE"}, ["RANK_ID is 2", "0 to 1"]),
+    ({"RANK_SIZE": "2", "RANK_ID": "0", "RANK_TABLE_FILE": "TABLE", **CM},
+     ["RANK_TABLE_FILE", "exclude"]),
+    ({"RANK_SIZE": "2", "RANK_ID": "0", **without("CM_CHIEF_PORT")}, ["not CM_CHIEF_PORT"]),
+    (without("CM_WORKER_IP"), ["not CM_WORKER_IP"]),
+    ({"CM_WORKER_SIZE": "8"}, ["CM_WORKER_SIZE set, but not CM_CHIEF_IP"]),
+    ({"RANK_SIZE": "4", **CM}, ["RANK_SIZE is 4", "CM_WORKER_SIZE 2"]),
+])
+def test_what_is_wrong_is_said_in_one_line(checkout, tmp_path, npu, env, words):
+    (tmp_path / "table.json").touch()
+    env = {key: value.replace("TABLE", str(tmp_path / "table.json")) for key, value in env.items()}
+    message = one_line(checkout.run(NPU, tmp_path, **env, **npu(2)))
+    assert all(word in message for word in words), message
+
+
+def test_a_rank_table_goes_with_size_and_rank(checkout, tmp_path, npu):
+    (tmp_path / "table.json").touch()
+    result = checkout.run(NPU, tmp_path, RANK_SIZE="2", RANK_ID="1", ASCEND_DEVICE_ID="1",
+                          RANK_TABLE_FILE=str(tmp_path / "table.json"), **npu(2))
+    said = fields(result.stdout)
+    assert (said["RANK_SIZE"], said["RANK_ID"], said["ASCEND_DEVICE_ID"]) == ("2", "1", "1")
+
+
+@pytest.mark.parametrize("more", [{}, {"RANK_SIZE": "2", "RANK_ID": "1"}])
+def test_with_cm_neither_size_nor_rank_reach_the_adapter_which_refuses_them(checkout, tmp_path, npu,
+                                                                            more):
+    result = checkout.run(NPU, tmp_path, ASCEND_DEVICE_ID="1", **CM, **more, **npu(2))
+    said = fields(result.stdout)
+    assert said["CM_WORKER_SIZE"] == "2" and said["ASCEND_DEVICE_ID"] == "1"
+    assert "RANK_SIZE" not in said and "RANK_ID" not in said
+
+
+# ---- several devices -----------------------------------------------------------------------------
+
+@pytest.fixture
+def two(tmp_path, npu):
+    """The environment of two NPUs with a rank table."""
+    (tmp_path / "table.json").touch()
+    return {"RANK_SIZE": "2", "RANK_TABLE_FILE": str(tmp_path / "table.json"), **npu(2)}
+
+
+def log_of(folder, device):
+    return (folder / str(device) / f"train_{device}.log").read_text()
+
+
+def test_one_process_for_each_device(checkout, tmp_path, two):
+    result = checkout.run(EIGHT, tmp_path, "--output_dir=my output", YAML_OUTPUT="my output", **two)
+    assert result.returncode == 0, result.stderr
+    for device in range(2):
+        text = log_of(tmp_path / "my output", device)
+        assert "args: -m models.edsr.train --chip=npu --preset=demo --output_dir=my output" in text
+        said = fields(text)
+        assert said["ASCEND_DEVICE_ID"] == said["RANK_ID"] == str(device)
+        assert said["RANK_SIZE"] == "2" and said["TF_CPP_MIN_LOG_LEVEL"] == "0"
+
+
+def test_eight_are_the_rule_and_the_folder_is_the_models(checkout, tmp_path, two, npu):
+    del two["RANK_SIZE"]
+    result = checkout.run(EIGHT, tmp_path, **{**two, **npu(8)})
+    assert result.returncode == 0, result.stderr
+    logs = sorted((tmp_path / "output" / "edsr_8p").glob("*/train_*.log"))
+    assert [path.name for path in logs] == [f"train_{i}.log" for i in range(8)]
+    assert "--output_dir=output/edsr_8p" in logs[7].read_text()
+    assert fields(logs[7].read_text())["RANK_SIZE"] == "8"
+
+
+def test_the_second_of_two_machines(checkout, tmp_path, two):
+    result = checkout.run(EIGHT, tmp_path, **{**two, "RANK_SIZE": "4", "DEVICES": "2",
+                                              "SERVER_INDEX": "1"})
+    assert result.returncode == 0, result.stderr
+    said = fields(log_of(tmp_path / "output" / "edsr_8p", 1))
+    assert (said["RANK_SIZE"], said["RANK_ID"], said["ASCEND_DEVICE_ID"]) == ("4", "3", "1")
+
+
+def test_with_cm_the_number_is_that_of_the_workers(checkout, tmp_path, npu):
+    result = checkout.run(EIGHT, tmp_path, **CM, **npu(2))
+    assert result.returncode == 0, result.stderr
+    said = [fields(log_of(tmp_path / "output" / "edsr_8p", device)) for device in range(2)]
+    assert [s["ASCEND_DEVICE_ID"] for s in said] == ["0", "1"]
+    assert not any("RANK_ID" in s or "RANK_SIZE" in s for s in said)
+
+
+def test_when_one_fails_the_others_are_ended_and_its_status_returned(checkout, tmp_path, two):
+    began = time.monotonic()
+    result = checkout.run(EIGHT, tmp_path, FAILS="1", STAYS="0", **two)
+    assert result.returncode == 9 and time.monotonic() - began < 20
+    assert "error: device lost" in result.stderr  # the last lines of its log
+    assert "device 1 ended with status 9" in result.stderr
+    assert log_of(tmp_path / "output" / "edsr_8p", 0).endswith("waiting\nended\n")
+
+
+def test_one_that_does_not_end_is_killed(checkout, tmp_path, two):
+    began = time.monotonic()
+    result = checkout.run(EIGHT, tmp_path, FAILS="1", STAYS="0", DEAF="0", SR_ZOO_GRACE="1", **two)
+    assert result.returncode == 9 and time.monotonic() - began < 20
+    assert "not ended after 1 s, so killed: the processes of devices 0" in result.stderr
+
+
+def test_sigterm_is_passed_on_and_waited_for(checkout, tmp_path, two):
+    process = checkout.start(EIGHT, tmp_path, STAYS="0 1", **two)
+    logs = [tmp_path / "output" / "edsr_8p" / str(i) / f"train_{i}.log" for i in range(2)]
+    for _ in range(200):
+        if all(log.is_file() and "waiting" in log.read_text() for log in logs):
+            break
+        time.sleep(0.05)
+    process.send_signal(signal.SIGTERM)
+    process.communicate(timeout=20)
+    assert process.returncode == 143
+    assert all(log.read_text().endswith("ended\n") for log in logs)
+
+
+def test_more_processes_than_devices_are_refused(checkout, tmp_path, two):
+    message = one_line(checkout.run(EIGHT, tmp_path, **{**two, "RANK_SIZE": "8"}))
+    assert "there are 2 here" in message
+
+
+def test_a_mistake_in_the_flags_is_one_line_before_any_process(checkout, tmp_path, two):
+    assert "unknown option" in one_line(checkout.run(EIGHT, tmp_path, WRONG="1", **two))
+    assert not (tmp_path / "output").exists()
+
+
+def test_gpus_are_used_by_one_process(checkout, tmp_path):
+    (tmp_path / "nvidiactl").touch()
+    result = checkout.run(EIGHT, tmp_path, "--scale=3", RANK_SIZE="8",
+                          SR_ZOO_NVIDIA_TRACES=str(tmp_path / "nvidiactl"))
+    assert result.returncode == 0, result.stderr
+    assert "args: -m models.edsr.train --chip=gpu --preset=demo --scale=3\n" in result.stdout
+    assert fields(result.stdout)["RANK_SIZE"] == "1"
+    assert checkout.asked()[-1] == "--python"
+
+
+@pytest.mark.parametrize("flags", [(), ("--chip=npu",), ("--chip", "gpu"), ("--chip=cpu",)])
+def test_without_any_device_eight_are_refused(checkout, tmp_path, flags):
+    assert "no NPU and no GPU here" in one_line(checkout.run(EIGHT, tmp_path, *flags))
