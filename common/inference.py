@@ -216,7 +216,7 @@ def footprint(model):
             if tensor.shape.rank == 4 and tensor.shape[0] == 1:
                 largest = max(largest, tensor.shape.num_elements() * tensor.dtype.size)
         if op.type in _SHRINKING and op.outputs[0].shape[0] == 1:
-            grid = max(grid, _PROBE // op.outputs[0].shape[1])
+            grid = max(grid, round(_PROBE / op.outputs[0].shape[1]))
     output = concrete.outputs[0]
     return Footprint(int(output.shape[1]) // _PROBE, int(np.ceil(radius[output.ref()])),
                      largest / _PROBE**2, grid)

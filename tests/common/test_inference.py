@@ -8,7 +8,15 @@ from common.cli import UserError
 from common.data import bicubic
 from common.inference import MAX_OVERLAP, Upscaler, cut, footprint, model_scale
 from common.keras_compat import keras, set_seed
-from common.layers import DepthToSpace, ShiftScale
+from common.layers import (
+    BilinearUpscale,
+    CropTo,
+    DepthToSpace,
+    EdgePad,
+    NearestUpscale,
+    ShiftScale,
+    SpaceToDepth,
+)
 
 DEMO = {"num_blocks": 4, "num_filters": 32, "res_scale": 1}
 BASELINE = {"num_blocks": 16, "num_filters": 64, "res_scale": 1}
@@ -29,6 +37,15 @@ def nearest(scale=2, shift=0.0, factor=1.0):
     image = keras.Input((None, None, 3))
     x = ShiftScale(shift, factor)(image)
     return keras.Model(image, keras.layers.UpSampling2D(scale)(x))
+
+
+def blocks(block, scale=1):
+    """A network that works on blocks of LR pixels: unshuffle, 3x3, shuffle."""
+    set_seed(2)
+    image = keras.Input((None, None, 3))
+    x = keras.layers.Conv2D(3 * (block * scale)**2, 3, padding="same")(SpaceToDepth(block)(image))
+    x = DepthToSpace(block * scale)(x)
+    return keras.Model(image, CropTo(scale)([x, image]))
 
 
 def noise(*shape, dtype=np.uint8):
@@ -74,6 +91,38 @@ def test_windows_cover_a_side_once_with_their_surroundings(size, tile, overlap):
         assert 0 <= w.start <= w.first < w.last <= w.stop <= size
         assert w.start == 0 or w.first - w.start >= overlap
         assert w.stop == size or w.stop - w.last >= overlap
+
+
+@pytest.mark.parametrize("block, scale", [(2, 2), (3, 1), (4, 1)])
+@pytest.mark.parametrize("tile, overlap", [(10, None), (13, 7), (1, None)])
+def test_tiles_lie_on_the_blocks_of_a_network(block, scale, tile, overlap):
+    model, image = blocks(block, scale), noise(45, 31, 3)
+    whole = Upscaler(model, tile=1000, self_ensemble=True)(image)
+    tiled = Upscaler(model, tile=tile, tile_overlap=overlap, self_ensemble=True)(image)
+    assert whole.shape == (45 * scale, 31 * scale, 3) and whole.std() > 10
+    assert np.abs(whole.astype(int) - tiled).max() <= 1
+
+
+def test_automatic_tiles_lie_on_the_blocks_of_a_network(monkeypatch):
+    model, image = blocks(4), noise(90, 151, 3)
+    whole = Upscaler(model)(image)
+    monkeypatch.setattr("common.inference.AUTOMATIC_SIDES", (64, 64))
+    seen = []
+    upscaler = Upscaler(model)
+    forward = upscaler._forward
+    upscaler._forward = lambda window: seen.append(window.shape) or forward(window)
+    assert np.abs(whole.astype(int) - upscaler(image)).max() <= 1
+    # radius 4 + 3: tiles of at most 64 - 2 * 8, two rows of 45 -> 48, four columns of 38 -> 40
+    assert seen == [(48 + 16, 40 + 16, 3)] * 8
+
+
+@pytest.mark.parametrize("channels", [(), (2,), (3,), (4,)])
+def test_a_network_of_scale_1_keeps_the_size(channels):
+    image = noise(37, 26, *channels)
+    model = nearest(1)
+    assert model_scale(model) == 1
+    np.testing.assert_array_equal(Upscaler(model, tile=8)(image), image)
+    assert Upscaler(blocks(4), self_ensemble=True)(image).shape == image.shape
 
 
 def test_self_ensemble_follows_flips_and_rotations():
@@ -161,6 +210,22 @@ def test_footprint_of_a_known_network():
     x = keras.layers.Conv2D(20, 3, padding="same")(x)  # 1 of the output's pixels: 0.5
     model = keras.Model(image, keras.layers.Conv2D(3, 1)(x))
     assert footprint(model) == (2, 7, 20 * 4 * 4, 1)
+
+
+@pytest.mark.parametrize("layers, expected", [
+    ([SpaceToDepth(2), DepthToSpace(2)], (1, 1, 2)),
+    ([SpaceToDepth(2), keras.layers.Conv2D(12, 3, padding="same"), SpaceToDepth(2),
+      keras.layers.Conv2D(3, 1), NearestUpscale(4)], (1, 5, 4)),
+    ([keras.layers.Conv2D(4, 4, strides=2, padding="same"), NearestUpscale(4)], (2, 2, 2)),
+    ([keras.layers.MaxPooling2D(2), NearestUpscale(2)], (1, 1, 2)),
+    ([EdgePad(2), keras.layers.Conv2D(3, 5)], (1, 2, 1)),
+    ([BilinearUpscale(3)], (3, 1, 1))])
+def test_footprint_of_blocks_padding_and_enlargement(layers, expected):
+    image = x = keras.Input((None, None, 3))
+    for layer in layers:
+        x = layer(x)
+    found = footprint(keras.Model(image, x))
+    assert (found.scale, found.radius, found.grid) == expected
 
 
 @pytest.mark.parametrize("scale", [2, 3, 4])

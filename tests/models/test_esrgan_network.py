@@ -37,9 +37,13 @@ def randomise(model, gain=1.0):
     return model
 
 
-def state(model, names):
+@pytest.fixture
+def torch():
+    return pytest.importorskip("torch")
+
+
+def state(torch, model, names):
     """PyTorch's state dict of a zoo model: `names` are (zoo's layer, PyTorch's module)."""
-    torch = pytest.importorskip("torch")
     result = {}
     for ours, theirs in names:
         for name, array in zip(("weight", "bias"), model.get_layer(ours).get_weights()):
@@ -48,7 +52,7 @@ def state(model, names):
             elif array.ndim == 2:
                 array = array.T
             result[f"{theirs}.{name}"] = torch.from_numpy(array.astype("float64").copy())
-    return torch, result
+    return result
 
 
 def channels_first(torch, image):
@@ -104,16 +108,16 @@ def test_parameter_counts():
     assert unet.count_params() - trainable_count(unet) == 128 + 256 + 512 + 256 + 128 + 3 * 64
 
 
-@pytest.mark.parametrize("scale, num_blocks, height, width", [
-    (4, 23, 9, 14), (2, 3, 18, 14), (1, 3, 20, 12)])
-def test_outputs_equal_pytorch(scale, num_blocks, height, width, photo):
-    model = randomise(models.create("esrgan", scale, num_blocks=num_blocks), gain=0.8)
-    torch, weights = state(model, rrdb_names(num_blocks))
+@pytest.mark.parametrize("scale, num_blocks, height, width, gain", [
+    (4, 23, 9, 14, 0.5), (2, 3, 18, 14, 0.8), (1, 3, 20, 12, 0.8)])
+def test_outputs_equal_pytorch(scale, num_blocks, height, width, gain, photo, torch):
+    model = randomise(models.create("esrgan", scale, num_blocks=num_blocks), gain)
+    weights = state(torch, model, rrdb_names(num_blocks))
     weights = unshuffle_like_torch(weights, scale)
     lr = photo(height, width)[None].astype("float32")
     expected = 255 * rrdbnet(torch, weights, channels_first(torch, lr) / 255, scale, num_blocks)
     sr = model(lr).numpy()
-    assert sr.shape == (1, height * scale, width * scale, 3) and 10 < sr.std() < 300
+    assert sr.shape == (1, height * scale, width * scale, 3) and sr.std() > 10
     np.testing.assert_allclose(sr, expected.permute(0, 2, 3, 1).numpy(), atol=1e-3)
 
 
@@ -146,10 +150,10 @@ def test_tiles_lie_on_the_blocks_of_the_unshuffle(scale, self_ensemble, photo):
     np.testing.assert_allclose(tiled, whole, atol=1e-2)
 
 
-def test_vgg_style_equals_pytorch(photo):
+def test_vgg_style_equals_pytorch(photo, torch):
     model = randomise(discriminators.vgg_style(64, num_filters=8), gain=1.4)
     convs = [f"{i}_{j}" for i in range(5) for j in range(2)]
-    torch, weights = state(model, [*((f"conv{c}", f"conv{c}") for c in convs),
+    weights = state(torch, model, [*((f"conv{c}", f"conv{c}") for c in convs),
                                    ("dense", "linear1"), ("logits", "linear2")])
     f = torch.nn.functional
     image = photo(128, 64).reshape(2, 64, 64, 3).astype("float32")
@@ -171,10 +175,10 @@ def test_vgg_style_equals_pytorch(photo):
 
 
 @pytest.mark.parametrize("size, height, width", [(32, 32, 32), (None, 24, 40)])
-def test_unet_equals_pytorch(size, height, width, photo):
+def test_unet_equals_pytorch(size, height, width, photo, torch):
     """With PyTorch's own spectral normalisation in eval mode."""
     model = randomise(discriminators.unet(size, num_filters=8))
-    torch, weights = state(model, [(f"conv{i}", f"conv{i}") for i in range(10)])
+    weights = state(torch, model, [(f"conv{i}", f"conv{i}") for i in range(10)])
     f = torch.nn.functional
 
     def conv(x, i, stride=1):

@@ -59,9 +59,10 @@ def test_h5_round_trip_through_the_zoo_and_through_stock_keras(case, photo, tmp_
     lr = photo(17, 23)[None].astype("float32")
     sr = model(lr).numpy()
     assert weights.read_metadata(path)["model"] == name
-    np.testing.assert_array_equal(models.load(path, scale)(lr).numpy(), sr)
+    # Not bit for bit: the first call in a process may differ from later ones in the last one.
+    np.testing.assert_allclose(models.load(path, scale)(lr).numpy(), sr, atol=1e-4)
     stock = keras.models.load_model(str(path), compile=False)
-    np.testing.assert_array_equal(stock(lr).numpy(), sr)
+    np.testing.assert_allclose(stock(lr).numpy(), sr, atol=1e-4)
 
 
 OTHER_STACK = """
@@ -89,7 +90,7 @@ def test_h5_opens_on_the_other_stack_and_comes_back(case, photo, tmp_path, run, 
     assert result.returncode == 0, result.stderr
     sr = model(lr).numpy()
     np.testing.assert_allclose(np.load(str(tmp_path / "sr.npy")), sr, atol=1e-3)
-    np.testing.assert_array_equal(models.load(theirs)(lr).numpy(), sr)
+    np.testing.assert_allclose(models.load(theirs)(lr).numpy(), sr, atol=1e-4)
 
 
 def test_train_steps_lower_the_loss(case, photo):

@@ -32,17 +32,18 @@ def randomise(model, gain=1.0):
     return model
 
 
-class Torch:
+@pytest.fixture
+def torch():
+    return pytest.importorskip("torch")
+
+
+class Reference:
     """Layers of a zoo model computed by PyTorch in float64, channels first."""
 
-    def __init__(self, model):
-        self.torch = pytest.importorskip("torch")
-        self.functional = self.torch.nn.functional
-        self.arrays = {layer.name: [self.torch.from_numpy(a.astype("float64"))
+    def __init__(self, torch, model):
+        self.functional = torch.nn.functional
+        self.arrays = {layer.name: [torch.from_numpy(a.astype("float64"))
                                     for a in layer.get_weights()] for layer in model.layers}
-
-    def image(self, array):
-        return self.torch.from_numpy(array.astype("float64")).permute(0, 3, 1, 2)
 
     def conv(self, x, name, stride=1, padding=None, block=1):
         """`block`: of a pixel shuffle after it, whose channels PyTorch orders otherwise."""
@@ -70,31 +71,35 @@ class Torch:
         return head + self.norm(self.conv(x, "body"), "body_bn", eps)
 
 
-def srresnet(torch, image, scale, num_blocks):
-    x = torch.trunk(image / 255, num_blocks)
+def channels_first(torch, image):
+    return torch.from_numpy(image.astype("float64")).permute(0, 3, 1, 2)
+
+
+def srresnet(net, image, scale, num_blocks):
+    x = net.trunk(image / 255, num_blocks)
     for i, stage in enumerate({2: [2], 3: [3], 4: [2, 2]}[scale]):
-        x = torch.functional.pixel_shuffle(torch.conv(x, f"upsample{i}_conv", block=stage), stage)
-        x = torch.prelu(x, f"upsample{i}_prelu")
-    return (torch.conv(x, "tail").tanh() + 1) * 127.5
+        x = net.functional.pixel_shuffle(net.conv(x, f"upsample{i}_conv", block=stage), stage)
+        x = net.prelu(x, f"upsample{i}_prelu")
+    return (net.conv(x, "tail").tanh() + 1) * 127.5
 
 
-def keras_srgan(torch, image, scale, num_blocks):
-    x = torch.trunk(image / 127.5 - 1, num_blocks, eps=1e-3)
+def keras_srgan(net, image, scale, num_blocks):
+    x = net.trunk(image / 127.5 - 1, num_blocks, eps=1e-3)
     for i in range(scale // 2):
-        x = torch.functional.interpolate(torch.conv(x, f"upsample{i}_conv"), scale_factor=2)
-        x = torch.functional.leaky_relu(x, 0.2)
-    return (torch.conv(x, "tail").tanh() + 1) * 127.5
+        x = net.functional.interpolate(net.conv(x, f"upsample{i}_conv"), scale_factor=2)
+        x = net.functional.leaky_relu(x, 0.2)
+    return (net.conv(x, "tail").tanh() + 1) * 127.5
 
 
-def msrresnet(torch, image, scale, num_blocks):
-    f = torch.functional
-    x = f.leaky_relu(torch.conv(image / 255, "head"), 0.1)
+def msrresnet(net, image, scale, num_blocks):
+    f = net.functional
+    x = f.leaky_relu(net.conv(image / 255, "head"), 0.1)
     for i in range(num_blocks):
-        x = x + torch.conv(torch.conv(x, f"block{i}_conv1").relu(), f"block{i}_conv2")
+        x = x + net.conv(net.conv(x, f"block{i}_conv1").relu(), f"block{i}_conv2")
     for i, stage in enumerate({2: [2], 3: [3], 4: [2, 2]}[scale]):
-        x = f.pixel_shuffle(torch.conv(x, f"upsample{i}_conv", block=stage), stage)
+        x = f.pixel_shuffle(net.conv(x, f"upsample{i}_conv", block=stage), stage)
         x = f.leaky_relu(x, 0.1)
-    x = torch.conv(f.leaky_relu(torch.conv(x, "hr_conv"), 0.1), "tail")
+    x = net.conv(f.leaky_relu(net.conv(x, "hr_conv"), 0.1), "tail")
     return 255 * (x + f.interpolate(image / 255, scale_factor=scale, mode="bilinear",
                                     align_corners=False))
 
@@ -115,28 +120,29 @@ def test_parameter_count_of_the_discriminator():
     (srresnet, "srresnet", 3, 2, 0.6), (keras_srgan, "keras", 4, 16, 0.6),
     (keras_srgan, "keras", 2, 2, 0.6), (msrresnet, "msrresnet", 4, 16, 0.7),
     (msrresnet, "msrresnet", 2, 2, 0.9), (msrresnet, "msrresnet", 3, 2, 0.9)])
-def test_outputs_equal_pytorch(reference, variant, scale, num_blocks, gain, photo):
+def test_outputs_equal_pytorch(reference, variant, scale, num_blocks, gain, photo, torch):
     model = randomise(models.create("srgan", scale, variant=variant, num_blocks=num_blocks), gain)
-    torch = Torch(model)
+    net = Reference(torch, model)
     lr = photo(17, 14)[None].astype("float32")
-    expected = reference(torch, torch.image(lr), scale, num_blocks).permute(0, 2, 3, 1).numpy()
+    expected = reference(net, channels_first(torch, lr), scale, num_blocks)
+    expected = expected.permute(0, 2, 3, 1).numpy()
     sr = model(lr, training=False).numpy()
     assert expected.std() > 5 and sr.shape == expected.shape
     np.testing.assert_allclose(sr, expected, atol=1e-3)
 
 
-def test_discriminator_equals_pytorch(photo):
+def test_discriminator_equals_pytorch(photo, torch):
     """Strided layers of an even size look one pixel further down and right, as TensorFlow's do."""
     model = randomise(discriminator.build(32, num_filters=8), gain=1.4)
-    torch = Torch(model)
+    net = Reference(torch, model)
     image = photo(64, 32).reshape(2, 32, 32, 3).astype("float32")
-    f, x = torch.functional, torch.image(image) / 127.5 - 1
+    f, x = net.functional, channels_first(torch, image) / 127.5 - 1
     for i in range(8):
-        x = torch.conv(f.pad(x, (0, 1, 0, 1)) if i % 2 else x, f"conv{i}", 1 + i % 2, 1 - i % 2)
-        x = f.leaky_relu(torch.norm(x, f"bn{i}") if i else x, 0.2)
-    kernel, bias = torch.arrays["dense"]
+        x = net.conv(f.pad(x, (0, 1, 0, 1)) if i % 2 else x, f"conv{i}", 1 + i % 2, 1 - i % 2)
+        x = f.leaky_relu(net.norm(x, f"bn{i}") if i else x, 0.2)
+    kernel, bias = net.arrays["dense"]
     x = f.leaky_relu(x.permute(0, 2, 3, 1).flatten(1) @ kernel + bias, 0.2)
-    kernel, bias = torch.arrays["logits"]
+    kernel, bias = net.arrays["logits"]
     expected = (x @ kernel + bias).numpy()
     assert expected.shape == (2, 1) and np.ptp(expected) > 0.01
     np.testing.assert_allclose(model(image, training=False), expected, atol=1e-4)
