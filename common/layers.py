@@ -336,27 +336,23 @@ class NearestUpscale(keras.layers.Layer):
 class BilinearUpscale(keras.layers.Layer):
     """Bilinear enlargement: (N, H, W, C) -> (N, H*scale, W*scale, C).
 
-    Pixels are squares (PyTorch: align_corners=False) and the edge is repeated. A convolution of
-    each channel with one phase per output pixel and a pixel shuffle: unlike TensorFlow's own, it
-    can be differentiated twice, as a gradient penalty does.
+    Pixels are squares (PyTorch: align_corners=False) and the edge is repeated. Weighted sums of
+    shifted images, one for each phase of an output pixel, and a pixel shuffle: unlike TensorFlow's
+    own it can be differentiated twice, as a gradient penalty does, and an NPU has it all.
     """
 
     def __init__(self, scale=2, **kwargs):
         super().__init__(**kwargs)
         self.scale = int(scale)
 
-    def build(self, input_shape):
-        super().build(input_shape)
+    def call(self, inputs):
         ahead = (np.arange(self.scale) + 0.5) / self.scale - 0.5  # of the LR pixel's centre
         taps = np.stack([np.maximum(-ahead, 0), 1 - np.abs(ahead), np.maximum(ahead, 0)], axis=1)
-        kernel = np.einsum("it,ju->tuij", taps, taps).reshape(3, 3, -1)
-        self._kernel = np.repeat(kernel, int(input_shape[-1]), axis=-1)[..., None]
-
-    def call(self, inputs):
-        tiled = tf.tile(_edge_padded(inputs, 1), [1, 1, 1, self.scale**2])
-        kernel = tf.constant(self._kernel, inputs.dtype)
-        phases = tf.nn.depthwise_conv2d(tiled, kernel, [1, 1, 1, 1], "VALID")
-        return tf.nn.depth_to_space(phases, self.scale)
+        x = _edge_padded(inputs, 1)
+        rows = [_weighted(row, (x[:, :-2], x[:, 1:-1], x[:, 2:])) for row in taps]
+        phases = [_weighted(column, (y[:, :, :-2], y[:, :, 1:-1], y[:, :, 2:]))
+                  for y in rows for column in taps]
+        return tf.nn.depth_to_space(tf.concat(phases, -1), self.scale)
 
     def compute_output_shape(self, input_shape):
         return _scaled(input_shape, self.scale)
@@ -402,9 +398,9 @@ class SpectralConv2D(keras.layers.Layer):
         kernel = tf.convert_to_tensor(self.kernel)
         matrix, u = tf.reshape(kernel, [-1, self.filters]), tf.convert_to_tensor(self.u)
         fixed = tf.stop_gradient(matrix)
-        v = tf.math.l2_normalize(tf.matmul(u, fixed, transpose_b=True))
+        v = _direction(tf.matmul(u, fixed, transpose_b=True))
         if training:
-            u = tf.math.l2_normalize(tf.matmul(v, fixed))
+            u = _direction(tf.matmul(v, fixed))
             self.u.assign(u)
         sigma = tf.reduce_sum(tf.matmul(v, matrix) * u)
         kernel = tf.cast(kernel / sigma, inputs.dtype)
@@ -431,6 +427,17 @@ def he_normal(factor=1.0):
 def _side(x, axis):
     """The length of one side: a number where it is known, else a tensor."""
     return tf.shape(x)[axis] if x.shape[axis] is None else x.shape[axis]
+
+
+def _direction(vector):
+    """A vector at length one, with an epsilon that float16 has."""
+    return tf.math.l2_normalize(vector, epsilon=1e-4)
+
+
+def _weighted(weights, images):
+    """The sum of images with weights, of which some are zero."""
+    return sum(image * tf.constant(weight, image.dtype)
+               for weight, image in zip(weights, images) if weight)
 
 
 def _scaled(shape, scale):

@@ -62,5 +62,5 @@ def gradient_penalty(discriminator, real, fake, position):
         tape.watch(between)
         logits = discriminator(between)
     slope = 127.5 * tape.gradient(logits, between)
-    norm = tf.sqrt(tf.reduce_sum(tf.square(slope), [1, 2, 3]) + 1e-12)
+    norm = tf.sqrt(tf.reduce_sum(tf.square(slope), [1, 2, 3]) + 1e-4)  # float16 has it
     return tf.reduce_mean(tf.square(norm - 1))
