@@ -9,19 +9,26 @@ from pathlib import Path
 import numpy as np
 
 import models
-from common import metrics
+from common import learned_metrics, metrics
 from common.cli import UserError, did_you_mean, run_command
 from common.data import bicubic
 from common.data.datasets import describe, open_images
-from common.data.pairs import cropped
 from common.files import make_folder, write_text
 from common.images import read_image, read_rgb, write_image
 from common.options import OneLineParser
 from scripts.network_options import add_network_options, open_upscaler
 from scripts.weight_folders import choose_networks
 
-METRICS = {"psnr": metrics.psnr, "ssim": metrics.ssim}
-_FORMATS = {"psnr": "{:.2f}", "ssim": "{:.4f}"}
+# Functions of (sr, hr, crop_border, channel). Only the first two compare a channel.
+METRICS = {
+    "psnr": metrics.psnr,
+    "ssim": metrics.ssim,
+    "uiqm": lambda sr, hr, crop_border, channel: metrics.uiqm(sr, crop_border),
+    "lpips": lambda sr, hr, crop_border, channel: learned_metrics.lpips(sr, hr, crop_border),
+    "niqe": lambda sr, hr, crop_border, channel: learned_metrics.niqe(sr, crop_border),
+}
+_FORMATS = {"psnr": "{:.2f}", "ssim": "{:.4f}", "uiqm": "{:.3f}", "lpips": "{:.4f}",
+            "niqe": "{:.3f}"}
 
 
 def main(argv):
@@ -59,7 +66,8 @@ def evaluate(upscale, pairs, scale, channel="y", crop_border=None, names=("psnr"
             large of the same kind.
         pairs: list of `common.data.datasets.Pair`.
         scale: how many times larger.
-        channel, crop_border: see `common.metrics`; the border is `scale` by default.
+        channel, crop_border: see `common.metrics`; the border is `scale` by default. UIQM, LPIPS
+            and NIQE are of the RGB image whatever the channel.
         names: keys of `METRICS`.
         save_images: folder for the results as `<name>_x<scale>.png`.
 
@@ -170,12 +178,12 @@ def _read(pair, scale):
     """LR and HR image of a pair, both uint8 [H, W] where both are grey, else both [H, W, 3]."""
     paths = [pair.hr] if pair.lr is None else [pair.hr, pair.lr]
     images = [read_rgb(path) for path in paths]
-    images[0] = cropped(images[0], pair.crop)
+    images[0] = pair.preparation.hr(images[0])
     if all(_is_grey(path) for path in paths):
         images = [np.ascontiguousarray(image[..., 0]) for image in images]
     if pair.lr is None:
         hr = bicubic.crop_to_multiple(images[0], scale)
-        return bicubic.downscale(hr, scale), hr
+        return pair.preparation.lr(hr, scale), hr
     hr, lr = images
     return lr, hr[:lr.shape[0] * scale, :lr.shape[1] * scale]
 
@@ -192,7 +200,7 @@ def _check(arguments):
     if arguments.model not in (None, *known):
         raise UserError(f"no model {arguments.model!r}{did_you_mean(arguments.model, known)}; "
                         f"choose one of {', '.join(known)}")
-    for name in ("scale", "dataset"):
+    for name in ("scale", "dataset", "metrics"):
         values = getattr(arguments, name)
         if values is not None:
             setattr(arguments, name, list(dict.fromkeys(values)))
@@ -203,11 +211,15 @@ def _check(arguments):
     if arguments.model == "bicubic":
         if arguments.scale is None:
             raise UserError("--model bicubic needs --scale")
-        for option in ("weights", "self_ensemble", "tile", "tile_overlap", "recursions"):
+        for option in ("weights", "to_weights", "interpolate", "self_ensemble", "tile",
+                       "tile_overlap", "recursions"):
             if getattr(arguments, option):
                 raise UserError(f"--{option} is for networks; bicubic has none")
     elif arguments.scale is None and arguments.weights is None:
         raise UserError(f"--model {arguments.model} needs --scale or --weights")
+    for name in arguments.metrics:
+        if name in learned_metrics.SMALLEST:
+            learned_metrics.open_metric(name)  # before an hour of enlarging, not after
     for path in (arguments.json, arguments.markdown):
         if path and Path(path).is_dir():
             raise UserError(f"{path} is a folder; name a file")
@@ -246,8 +258,9 @@ def _finite(value):
 def _parser():
     parser = OneLineParser(
         prog="python -m scripts.evaluate",
-        description="Score networks, or bicubic, on sets of images: PSNR in dB, and SSIM with an "
-                    "11x11 Gaussian window of sigma 1.5 on the valid region.")
+        description="Score networks, or bicubic, on sets of images: PSNR in dB; SSIM with an 11x11 "
+                    "Gaussian window of sigma 1.5 on the valid region; UIQM, the quality of "
+                    "underwater images; LPIPS and NIQE by the package pyiqa.")
     parser.add_argument("--model", metavar="M",
                         help=f"{', '.join(models.available())}, or bicubic")
     parser.add_argument("--scale", type=int, nargs="+", metavar="S",
@@ -260,11 +273,14 @@ def _parser():
     parser.add_argument("--data_dir", metavar="DIR",
                         help="the data set's folder, or the one that has it as a sub-folder")
     parser.add_argument("--channel", choices=metrics.CHANNELS, default="y",
-                        help="y: luma of BT.601, as papers have it; rgb; gray: 8-bit grey")
+                        help="what PSNR and SSIM compare: y: luma of BT.601, as papers have it; "
+                             "rgb; gray: 8-bit grey")
     parser.add_argument("--crop_border", type=int, metavar="N",
                         help="pixels left out on each side; default: the scale")
     parser.add_argument("--metrics", nargs="+", choices=tuple(METRICS), default=["psnr", "ssim"],
-                        help="what is computed")
+                        help="what is computed, one or several of psnr, ssim and lpips, which "
+                             "compare with the HR image, and uiqm and niqe, which need none; "
+                             "lower is better of lpips and niqe; these two take pip install pyiqa")
     add_network_options(parser)
     parser.add_argument("--per_image", action="store_true", help="list every image as well")
     parser.add_argument("--save_images", metavar="DIR",

@@ -1,14 +1,16 @@
-"""PSNR, SSIM and colour conversion against hand-computed cases, scikit-image and a direct sum."""
+"""PSNR, SSIM, UIQM and colour conversion against hand-computed cases, scikit-image and loops."""
 
 import math
 
 import numpy as np
 import pytest
 from PIL import Image
+from scipy import ndimage
 from skimage.color import rgb2ycbcr
 from skimage.metrics import structural_similarity
 
-from common.metrics import psnr, ssim, to_channel
+from common.data import bicubic
+from common.metrics import psnr, ssim, to_channel, uicm, uiconm, uiqm, uism
 
 
 @pytest.fixture
@@ -112,3 +114,103 @@ def test_mistakes_are_refused(metric):
         metric(image, image, channel="luma")
     with pytest.raises(ValueError, match="shape"):
         metric(image[..., :2], image[..., :2])
+
+
+# ---- UIQM ---------------------------------------------------------------------------------------
+
+def literal_uiqm(image):
+    """UIQM as loops over pixels and blocks, with the definitions of SRDRM's authors."""
+    height, width = image.shape[:2]
+    pixels = [[float(v) for v in pixel] for pixel in image.reshape(-1, 3)]
+    centres, variances = [], []
+    for values in ([r - g for r, g, _ in pixels], [(r + g) / 2 - b for r, g, b in pixels]):
+        count = len(values)
+        low, high = math.ceil(count / 10), count // 10
+        kept = sorted(values)[low:count - high]
+        centres.append(sum(kept) / len(kept))
+        variances.append(sum((value - centres[-1]) ** 2 for value in values) / count)
+    colour = (-0.0268 * math.hypot(*centres) + 0.1586 * math.sqrt(sum(variances)))
+
+    blocks = [(y, x) for y in range(0, height - 9, 10) for x in range(0, width - 9, 10)]
+    sharpness = contrast = 0
+    for c, weight in enumerate((0.299, 0.587, 0.144)):
+        channel = image[..., c].astype(float)
+        edges = np.hypot(ndimage.sobel(channel, 0), ndimage.sobel(channel, 1))
+        edges = edges / edges.max() * 255 * channel
+        for y, x in blocks:
+            block = edges[y:y + 10, x:x + 10]
+            if block.min() > 0:
+                sharpness += 2 * weight * math.log(block.max() / block.min()) / len(blocks)
+    for y, x in blocks:
+        block = image[y:y + 10, x:x + 10].astype(float)
+        ratio = (block.max() - block.min()) / max(block.max() + block.min(), 1)
+        if ratio > 0:
+            contrast -= ratio * math.log(ratio) / len(blocks)
+    return colour, sharpness, contrast
+
+
+@pytest.mark.parametrize("name, crop", [("im_xb_1032_", (100, 140, 90, 77)),
+                                        ("im_xb_2059_", (0, 0, 61, 100))])
+def test_uiqm_equals_loops(shared, name, crop):
+    path = shared / "data" / "USR-248" / "hr" / f"{name}.jpg"
+    y, x, height, width = crop
+    image = np.asarray(Image.open(path))[y:y + height, x:x + width]
+    parts = literal_uiqm(image)
+    assert [uicm(image), uism(image), uiconm(image)] == pytest.approx(parts, rel=1e-9)
+    assert min(parts[1:]) > 0.05
+    expected = 0.0282 * parts[0] + 0.2953 * parts[1] + 3.5753 * parts[2]
+    assert uiqm(image) == pytest.approx(expected, rel=1e-9)
+    inside = image[3:-3, 3:-3]
+    assert uiqm(image, crop_border=3) == pytest.approx(uiqm(inside), rel=1e-12)
+
+
+def test_uicm_by_hand():
+    # red-green: -50, 1 .. 8 and 90; the tenths at the ends are left out of the mean, 4.5
+    red = np.array([50, 101, 102, 103, 104, 105, 106, 107, 108, 190.0])
+    image = np.stack([red, [100] * 10, (red + 100) / 2], axis=-1).reshape(2, 5, 3)
+    variance = ((54.5**2 + 85.5**2) + 2 * (3.5**2 + 2.5**2 + 1.5**2 + 0.5**2)) / 10
+    # yellow-blue is 0 everywhere
+    assert uicm(image) == pytest.approx(-0.0268 * 4.5 + 0.1586 * variance**0.5, rel=1e-12)
+
+
+def test_uism_by_hand():
+    """A ramp over two blocks: the slope is 8 a pixel, half of that in the mirrored edges."""
+    channel = np.repeat(10.0 + np.arange(20), 10).reshape(20, 10)
+    image = np.stack([channel, channel * 0 + 7, channel * 0], axis=-1)
+    # the first block has 10 * 4 to 19 * 8, the second 20 * 8 or 29 * 4 to 28 * 8
+    blocks = [math.log(19 * 8 / (10 * 4)), math.log(28 * 8 / (29 * 4))]
+    assert uism(image) == pytest.approx(0.299 * sum(blocks), rel=1e-12)  # 2 / 2 blocks
+
+
+def test_uiconm_by_hand():
+    image = np.full((25, 30, 3), 50.0)
+    image[3, 4, 0], image[5, 5, 2] = 90, 30  # block (0, 0): (90 - 30) / (90 + 30)
+    image[12, 29] = 0  # block (1, 2): ratio 1, log 0
+    image[22, 3] = 255  # below the last whole block
+    assert uiconm(image) == pytest.approx(0.5 * math.log(2) / 6, rel=1e-12)
+
+
+def test_uiqm_of_images_without_contrast_or_colour():
+    assert uiqm(np.zeros((20, 20, 3), np.uint8)) == 0
+    assert uiqm(np.full((20, 20), 9, np.uint8)) == 0
+    with np.errstate(all="raise"):
+        image = np.zeros((20, 20, 3), np.uint8)
+        image[:, 10:] = 255
+        assert math.isfinite(uiqm(image))
+    grey = np.uint8(np.random.RandomState(5).randint(1, 256, (30, 30)))
+    assert uicm(np.dstack([grey] * 3)) == 0
+    assert uiqm(grey) == uiqm(np.dstack([grey] * 3)) > 0
+    with pytest.raises(ValueError, match="cropped leave 9x29, need 10x10"):
+        uiqm(np.zeros((29, 9, 3)))
+
+
+def test_uiqm_of_underwater_photographs(shared):
+    """The sharp original above its eightfold reduction enlarged, and values as papers have them."""
+    folder = shared / "data" / "USR-248"
+    values = []
+    for path in sorted((folder / "hr").iterdir())[:8]:
+        small = np.asarray(Image.open(folder / "lr_8x" / path.name))
+        values.append((uiqm(np.asarray(Image.open(path))), uiqm(bicubic.upscale(small, 8))))
+    means = np.mean(values, axis=0)
+    assert np.min(values) > 0.3 and np.max(values) < 4
+    assert 2 < means[0] < 3 and means[1] < means[0]
