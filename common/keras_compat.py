@@ -93,10 +93,25 @@ def build_optimizer(optimizer, variables):
     """Create the optimizer's slots now, so that a checkpoint can be restored into them."""
     if IS_KERAS_3:
         optimizer.build(variables)
+        # The gradients that it gets are sums over all replicas: it would add them up once more.
+        inner = getattr(optimizer, "inner_optimizer", optimizer)
+        inner._all_reduce_sum_gradients = list
     else:
         inner = getattr(optimizer, "_optimizer", optimizer)
         _ = inner.iterations
         inner._create_all_weights(variables)
+
+
+def state_variables(thing):
+    """The `tf.Variable`s with numbers of a model, an optimizer or a variable itself."""
+    if isinstance(thing, keras.Model):
+        return tf_variables(thing)
+    if not isinstance(thing, keras.optimizers.Optimizer):
+        return [thing]
+    if IS_KERAS_3:
+        return [variable.value for variable in thing.variables]
+    scale = getattr(thing, "_loss_scale", None)
+    return [*thing.variables(), *([scale.current_loss_scale, scale.counter] if scale else [])]
 
 
 def with_loss_scaling(optimizer):
@@ -124,16 +139,15 @@ def unscaled_gradients(optimizer, gradients):
 def apply_reduced_gradients(optimizer, gradients, variables):
     """Apply gradients that are unscaled and already summed over the replicas."""
     if not IS_KERAS_3:
-        optimizer.apply_gradients(zip(gradients, variables), experimental_aggregate_gradients=False)
+        # The optimizer of an NPU knows no such argument, and one device adds up nothing.
+        several = tf.distribute.get_strategy().num_replicas_in_sync > 1
+        optimizer.apply_gradients(zip(gradients, variables), **(
+            {"experimental_aggregate_gradients": False} if several else {}))
         return
     if isinstance(optimizer, keras.mixed_precision.LossScaleOptimizer):
         # It divides by its scale itself; the scale is a power of two, so nothing is lost.
         scale = tf.convert_to_tensor(optimizer.dynamic_scale)
         gradients = [gradient * scale for gradient in gradients]
-    replicas = tf.distribute.get_strategy().num_replicas_in_sync
-    if replicas > 1:
-        # Keras 3 sums over the replicas once more and has no switch for it.
-        gradients = [gradient / replicas for gradient in gradients]
     optimizer.apply_gradients(zip(gradients, variables))
 
 

@@ -15,7 +15,8 @@ def option(default, help=None):
     return dataclasses.field(default=default, metadata={"help": help})
 
 
-def parse(options_class, argv, prog, presets=None, exclusive=(), description=None, epilog=None):
+def parse(options_class, argv, prog, presets=None, exclusive=(), description=None, epilog=None,
+          obsolete=None):
     """Read options: the dataclass's defaults, then a preset, then `--config`, then flags.
 
     Args:
@@ -26,6 +27,7 @@ def parse(options_class, argv, prog, presets=None, exclusive=(), description=Non
         exclusive: groups of field names of which the one given last in rank (flag, YAML, preset)
             unsets the others (to None).
         description, epilog: for the help text.
+        obsolete: {name of an option that there was: what is said of it}.
 
     Returns:
         an instance of `options_class`. `--help` and `--print_config` print and exit with 0.
@@ -34,6 +36,7 @@ def parse(options_class, argv, prog, presets=None, exclusive=(), description=Non
         UserError: an unknown option (the nearest is suggested) or a value of a wrong type.
     """
     parser = _parser(options_class, prog, presets, description, epilog)
+    parser.obsolete = obsolete or {}
     ranks, quiet = [{}], [a for a in argv if not a.startswith("--print_config")]
     if presets is not None:
         name = parser.read(quiet, defaults=False).as_dict().get("preset")
@@ -64,6 +67,8 @@ def to_yaml(options):
 class OneLineParser(jsonargparse.ArgumentParser):
     """A parser whose errors are `UserError`s of one line, with the nearest option suggested."""
 
+    obsolete = {}
+
     def __init__(self, **kwargs):
         super().__init__(exit_on_error=False, allow_abbrev=False, default_env=False, **kwargs)
 
@@ -85,6 +90,8 @@ class OneLineParser(jsonargparse.ArgumentParser):
         if unknown:
             name = unknown.group(1).split("=")[0]
             flag = name if name.startswith("-") else f"--{name}"
+            if flag[2:] in self.obsolete:
+                return f"{flag} {self.obsolete[flag[2:]]}"
             return (f"unknown option {flag}{did_you_mean(flag, self.known_options())}; "
                     "--help lists all")
         message = one_line(message)
@@ -92,6 +99,10 @@ class OneLineParser(jsonargparse.ArgumentParser):
         if wrong:
             what = re.sub(r"<class '(\w+)'>", r"\1", wrong.group(2))
             what = re.sub(r"typing\.Literal\[(.*?)\]", r"value out of \1", what)
+            choice = re.search(r"\[(?:NoneType, )?value out of ([^\]]*?)(?:, NoneType)?\]"
+                               r".*Given value: (.*)", what)
+            if choice:  # an option that may be left out
+                what = f"Expected a value out of {choice.group(1)}. Got value: {choice.group(2)}"
             return f"--{wrong.group(1)}: {what}"
         return message
 

@@ -12,7 +12,7 @@ from pathlib import Path
 import numpy as np
 
 from common.cli import UserError
-from common.data.pipeline import epoch_order
+from common.data.pipeline import epoch_order, share_of
 
 
 class LumaPatches:
@@ -55,15 +55,15 @@ class LumaPatches:
         """The scale of a step's patches, None where it is not known."""
         return self.scale
 
-    def batch(self, step):
-        """The patches of a step.
+    def batch(self, step, part=0, parts=1):
+        """The patches of a step, as `PatchSampler.batch`.
 
         Returns:
             (lr, hr): float32 (N, p, p, 1) in [0, 255], both of one size.
         """
-        positions = int(step) * self.batch_size + np.arange(self.batch_size)
+        positions = int(step) * self.batch_size + np.array(share_of(self.batch_size, part, parts))
         epochs, places = np.divmod(positions, len(self))
-        chosen = np.empty(self.batch_size, np.int64)
+        chosen = np.empty(len(positions), np.int64)
         for epoch in np.unique(epochs):
             chosen[epochs == epoch] = self._order(int(epoch))[places[epochs == epoch]]
         return self._lr[chosen][..., None], self._hr[chosen][..., None]

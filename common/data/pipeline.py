@@ -53,25 +53,29 @@ class PatchSampler:
         """The scale of a step's patches."""
         return self.scale
 
-    def batch(self, step):
+    def batch(self, step, part=0, parts=1):
         """The patches of a step.
+
+        Args:
+            step: steps done before it.
+            part, parts: which of so many equal shares of them.
 
         Returns:
             (lr, hr): uint8 (N, p, p, 3) and (N, p*scale, p*scale, 3).
         """
-        p, s = self.patch_size, self.scale
-        lr = np.empty((self.batch_size, p, p, 3), np.uint8)
-        hr = np.empty((self.batch_size, p * s, p * s, 3), np.uint8)
+        p, s, share = self.patch_size, self.scale, share_of(self.batch_size, part, parts)
+        lr = np.empty((len(share), p, p, 3), np.uint8)
+        hr = np.empty((len(share), p * s, p * s, 3), np.uint8)
         draws = _generator(self._seed, 1, step).random_raw(4 * self.batch_size)
         draws = draws.reshape(self.batch_size, 4)
-        for n in range(self.batch_size):
+        for row, n in enumerate(share):
             i = self._image(step * self.batch_size + n)
             height, width = self._lr[i].shape[:2]
             top = int(draws[n, 0] % np.uint64(height - p + 1))
             left = int(draws[n, 1] % np.uint64(width - p + 1))
             turn = int(draws[n, 2] % np.uint64(8)) if self._augment else 0
-            lr[n] = _turned(self._lr[i][top:top + p, left:left + p], turn)
-            hr[n] = _turned(self._hr[i][top * s:(top + p) * s, left * s:(left + p) * s], turn)
+            lr[row] = _turned(self._lr[i][top:top + p, left:left + p], turn)
+            hr[row] = _turned(self._hr[i][top * s:(top + p) * s, left * s:(left + p) * s], turn)
         return lr, hr
 
     def _image(self, position):
@@ -104,24 +108,37 @@ class JointSampler:
         draw = _generator(self._seed, 2, step).random_raw()
         return self._scales[int(draw % len(self._scales))]
 
-    def batch(self, step):
+    def batch(self, step, part=0, parts=1):
         """The patches of a step, as `PatchSampler.batch` of its scale."""
-        return self._samplers[self.scale_of(int(step))].batch(step)
+        return self._samplers[self.scale_of(int(step))].batch(step, part, parts)
 
 
-def patch_dataset(sampler, start_step, stop_step):
-    """The batches of steps start..stop-1 as a `tf.data.Dataset`, made ahead in the background."""
+def patch_dataset(sampler, start_step, stop_step, mine=range(1), parts=1):
+    """The batches of steps start..stop-1 as a `tf.data.Dataset`, made ahead in the background.
+
+    Where several devices share a batch, each is cut into `parts`, and of each batch those in `mine`
+    come one after the other: the same patches as on one device, in the same order.
+    """
     from common.keras_compat import tf
 
-    def draw(step):
-        lr, hr = tf.numpy_function(sampler.batch, [step], [sampler.dtype] * 2)
-        n, p, c = sampler.batch_size, sampler.patch_size, sampler.channels
+    def shares(position):
+        return sampler.batch(position // len(mine), mine[position % len(mine)], parts)
+
+    def draw(position):
+        lr, hr = tf.numpy_function(sampler.batch if parts == 1 else shares, [position],
+                                   [sampler.dtype] * 2)
+        n, p, c = sampler.batch_size // parts, sampler.patch_size, sampler.channels
         side = sampler.hr_side  # None where it changes from step to step
         return tf.ensure_shape(lr, (n, p, p, c)), tf.ensure_shape(hr, (n, side, side, c))
 
-    options = tf.data.Options()
-    options.experimental_distribute.auto_shard_policy = tf.data.experimental.AutoShardPolicy.OFF
-    return tf.data.Dataset.range(start_step, stop_step).map(draw).prefetch(4).with_options(options)
+    positions = tf.data.Dataset.range(start_step * len(mine), stop_step * len(mine))
+    return positions.map(draw).prefetch(4 * len(mine))
+
+
+def share_of(batch_size, part, parts):
+    """The places in a batch of one of its equal shares, as a range."""
+    size = batch_size // parts
+    return range(part * size, (part + 1) * size)
 
 
 def epoch_order(seed, epoch, count):

@@ -2,8 +2,10 @@
 
 from collections import namedtuple
 
+from common import npu
 from common.keras_compat import function, tf
 from common.losses import PIXEL_LOSSES, perceptual
+from common.training import replicas
 from common.training.adversarial_options import discriminator_schedule
 from common.training.ema import Ema
 from common.training.gan_losses import GAN_LOSSES, gradient_penalty
@@ -43,7 +45,7 @@ class AdversarialStep:
                  adversarial_weight=1.0, penalty_weight=10.0, label_noise=0.0,
                  clips=(("none", 1.0),) * 2, ema=None, discriminator_schedule=None, seed=0):
         self._g = Learner(generator, optimizers[0], *clips[0])
-        self._d = Learner(discriminator, optimizers[1], *clips[1])
+        self._d = Learner(discriminator, optimizers[1], *clips[1], leader=self._g)
         self.trained, self.discriminator = generator, discriminator
         self.model = ema.average if ema else generator
         self._draws = tf.Variable(0, dtype=tf.int64, trainable=False, name="draws")
@@ -66,27 +68,25 @@ class AdversarialStep:
         self._g.set_learning_rate(generator)
         self._d.set_learning_rate(generator if discriminator is None else discriminator)
 
-    def __call__(self, batch, scale=None):
-        """One step on (lr, hr) uint8 patches.
+    def __call__(self, batch, scale=None, stop=None):
+        """One step on (lr, hr) uint8 patches, as of `steps.PixelStep`.
 
         Returns:
             a dict of scalar tensors to log: `loss` (the generator's sum), each term and
             `adversarial` before their factors, `discriminator`, and `d_real` and `d_fake`, the mean
             logits of HR and SR patches.
         """
-        return self._train(*batch)
+        return self._train(*batch) if stop is None else self._train(*batch, stop)
 
-    def _distributed_step(self, lr, hr):
-        strategy = tf.distribute.get_strategy()
-        values = strategy.run(self._replica_step, args=(lr, hr))
+    def _distributed_step(self, lr, hr, stop=None):
+        logged = tf.distribute.get_strategy().run(self._replica_step, args=(lr, hr, stop))
         self._draws.assign_add(1)
         if self._ema:
             self._ema.update()
-        return {name: strategy.reduce("sum", value, axis=None) for name, value in values.items()}
+        return replicas.first(logged)
 
-    def _replica_step(self, lr, hr):
-        context = tf.distribute.get_replica_context()
-        share = 1 / context.num_replicas_in_sync
+    def _replica_step(self, lr, hr, stop):
+        share = 1 / replicas.count()
         hr = tf.cast(hr, tf.float32)
         with tf.GradientTape() as g_tape:
             sr = self._g.model(tf.cast(lr, tf.float32), training=True)
@@ -104,13 +104,17 @@ class AdversarialStep:
         d_variables = self._d.model.trainable_variables
         gradients = [*g_tape.gradient(g_scaled, g_variables),
                      *d_tape.gradient(d_scaled, d_variables)]
-        if context.num_replicas_in_sync > 1:
-            gradients = context.all_reduce("sum", gradients)
+        logged = {"loss": g_loss, **parts, "discriminator": d_loss,
+                  "d_real": tf.reduce_mean(d_real), "d_fake": tf.reduce_mean(d_fake)}
+        logged = {name: value * share for name, value in logged.items()}
+        if stop is not None:
+            logged["stop"] = stop
+        gradients, logged = replicas.add_up(gradients, logged)
+        if npu.saturates():
+            gradients = tf.tuple(gradients)  # all are computed before the flag is read
         self._g.apply(gradients[:len(g_variables)], g_variables)
         self._d.apply(gradients[len(g_variables):], d_variables)
-        values = {"loss": g_loss, **parts, "discriminator": d_loss,
-                  "d_real": tf.reduce_mean(d_real), "d_fake": tf.reduce_mean(d_fake)}
-        return {name: value * share for name, value in values.items()}
+        return logged
 
     def _discriminator_loss(self, d_real, d_fake, hr, sr):
         one, zero = 1.0, 0.0
@@ -125,13 +129,13 @@ class AdversarialStep:
         return loss
 
     def _uniform(self, like, purpose):
-        """One number in [0, 1) per image, drawn from seed, step, replica and purpose alone."""
-        context = tf.distribute.get_replica_context()
-        replica = tf.cast(context.replica_id_in_sync_group, tf.int64)
-        shape = tf.stack([tf.shape(like)[0]] + [1] * (len(like.shape) - 1))
-        draw = 64 * self._draws + 4 * replica + purpose
-        seed = tf.stack([tf.constant(self._seed, tf.int64), draw])
-        return tf.random.stateless_uniform(shape, seed)
+        """One number in [0, 1) per image, drawn from seed, step, place and purpose alone."""
+        images = like.shape[0] or tf.shape(like)[0]
+        # For the whole batch, of which a replica takes its share as of the images.
+        shape = [images * replicas.count()] + [1] * (len(like.shape) - 1)
+        seed = tf.stack([tf.constant(self._seed, tf.int64), 64 * self._draws + purpose])
+        first = replicas.rank() * images
+        return tf.random.stateless_uniform(shape, seed)[first:first + images]
 
 
 def build_step(options, make_generator, make_discriminator, pixel_loss=None):

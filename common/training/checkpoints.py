@@ -3,6 +3,8 @@
 import logging
 from pathlib import Path
 
+import numpy as np
+
 from common.cli import UserError
 from common.keras_compat import tf
 
@@ -22,7 +24,9 @@ class Checkpoints:
 
     def __init__(self, folder, tracked, keep=3):
         self.step = tf.Variable(0, dtype=tf.int64, trainable=False, name="step")
-        self.best = tf.Variable(-1.0, dtype=tf.float64, trainable=False, name="best")
+        # Of 32 bits, since an NPU has no others: `beats_best` rounds in the same way.
+        self.best = tf.Variable(-1.0, dtype=tf.float32, trainable=False, name="best")
+        self.tracked = [*tracked.values(), self.step, self.best]
         self._checkpoint = tf.train.Checkpoint(step=self.step, best=self.best, **tracked)
         self._last = tf.train.CheckpointManager(self._checkpoint, str(folder), max_to_keep=keep,
                                                 checkpoint_name="step")
@@ -33,6 +37,10 @@ class Checkpoints:
         """Keep the state after `step` optimizer steps."""
         self.step.assign(step)
         self._last.save(checkpoint_number=step)
+
+    def beats_best(self, metric):
+        """Whether a metric is better than the best so far."""
+        return np.float32(metric) > self.best.numpy()
 
     def save_best(self, step, metric):
         """Keep the state as the best so far, with its metric."""

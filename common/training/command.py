@@ -3,8 +3,11 @@
 import sys
 from pathlib import Path
 
+from common import npu
 from common.data.datasets import describe
 from common.options import parse
+from common.training.options import npu_options
+from common.training.reports import log_to_console
 
 
 def training_command(name, options_class, build_step, argv, lines=None, plan=None, on_save=None):
@@ -26,12 +29,18 @@ def training_command(name, options_class, build_step, argv, lines=None, plan=Non
                     presets=train_file.parent / "configs",
                     exclusive=[("train_steps", "epochs")],
                     description=f"Train {name}.",
-                    epilog=f"Data sets: {describe()}.")
+                    epilog=f"Data sets: {describe()}.", obsolete=npu.OBSOLETE)
 
-    from common.device import quiet_tensorflow
+    stages = plan(options) if plan else [options]
+
+    from common.device import open_device, quiet_tensorflow
 
     quiet_tensorflow(options.chip)
-    from common.training.loop import train
+    with log_to_console():
+        # Before the loop's modules: on an NPU nothing may touch TensorFlow earlier.
+        device = open_device(options.chip, options.precision, npu_options(options))
+        from common.training.loop import train
 
-    for stage in plan(options) if plan else [options]:
-        train(name, stage, build_step, lines, on_save)
+        with device.together():
+            for stage in stages:
+                train(name, stage, build_step, lines, on_save, device)

@@ -1,8 +1,13 @@
 """The one training loop: data in, steps, validation, checkpoints, reports, weights out."""
 
+import contextlib
+import logging
 import math
+import signal
 import sys
+import tempfile
 import time
+from dataclasses import replace
 from pathlib import Path
 
 from tqdm import tqdm
@@ -14,6 +19,8 @@ from common.images import write_image
 from common.scales import scale_name, scale_tuple
 from common.training.material import find_material
 from common.training.meters import Clock, Signals, Window
+from common.training.options import npu_options
+from common.training.replicas import agree, share_state, spread
 from common.training.reports import (
     Lines,
     Metrics,
@@ -24,14 +31,15 @@ from common.training.reports import (
     sample_sheet,
 )
 from common.training.run_folder import RunFolder, default_folder
-from common.training.schedules import check_periods, learning_rate
+from common.training.schedules import batch_factor, check_periods, learning_rate
 
 SAMPLES = 4
 ENLARGED = {"side": 96, "zoom": 3}
 FULL_SIZE = {"side": 288, "zoom": 1}  # where it is to look right, not to measure right
+FAILED = -1
 
 
-def train(name, options, build_step, lines=None, on_save=None):
+def train(name, options, build_step, lines=None, on_save=None, device=None):
     """Train a model as its options say, or go on with, finish or measure the run that is there.
 
     Args:
@@ -42,6 +50,8 @@ def train(name, options, build_step, lines=None, on_save=None):
         lines: a `reports.Lines`, where a model's log reads otherwise.
         on_save: function of (step, options, epoch) to call after each checkpoint, for files that a
             model writes beside the zoo's own.
+        device: a `Device`; None: opened as the options say, with log lines on the console. Of
+            several processes all do the same, and only the chief writes into the run's folder.
 
     Returns:
         the summary, as in `summary.json`.
@@ -50,30 +60,83 @@ def train(name, options, build_step, lines=None, on_save=None):
         UserError: data, options or the output folder do not allow it. An earlier run in the output
             folder is then as it was.
     """
-    with log_to_console():
-        folder = RunFolder(options.output_dir or default_folder(name, options.scale), name,
-                           options.scale)
-        material = find_material(options, folder.cache)
+    from common.device import open_device
+
+    if device is None:
+        with log_to_console():
+            device = open_device(options.chip, options.precision, npu_options(options))
+            with device.together():
+                return train(name, options, build_step, lines, on_save, device)
+    path = Path(options.output_dir or default_folder(name, options.scale))
+    with _writing_folder(path, device) as own:
+        folder = RunFolder(own, name, options.scale)
+        # What is prepared of the images is the same for all.
+        material = find_material(options, path / "cache")
         if options.evaluate_only:
+            if not device.is_chief:
+                return None
             return _evaluate_only(name, options, build_step, folder, material)
+        if getattr(options, "model_save_dir", None) and not device.is_chief:
+            options = replace(options, model_save_dir=str(Path(own, "models")))
+        return _train(name, options, build_step, lines, on_save, device, folder, material)
+
+
+def _train(name, options, build_step, lines, on_save, device, folder, material):
+    steps = _Steps(options, material.images)
+    resume, summary = None, None
+
+    def decide():
+        nonlocal resume, summary
         resume = _what_to_resume(options, folder, material.fingerprint)
-        steps = _Steps(options, material.images)
         if resume == "auto":
             summary = folder.read_summary()
-            if summary and summary["steps"] >= steps.total:
-                log.info("%s holds a finished run of %d steps (--resume no starts over):",
-                         folder.path, summary["steps"])
-                report(summary, folder)
-                return summary
-        run = _Run(name, options, build_step, folder, material, steps, lines or Lines(), on_save)
-        if resume is None:
-            folder.clear()
-        if resume == "auto":
-            folder.write_config(options)
-        else:
-            folder.begin(options, material.fingerprint)
-        with log_file(folder.path / "train.log"):
-            return run.carry_out(resume)
+        return bool(summary and summary["steps"] >= steps.total)
+
+    if _decided(device, decide):
+        if device.is_chief:
+            log.info("%s holds a finished run of %d steps (--resume no starts over):",
+                     folder.path, summary["steps"])
+            report(summary, folder)
+        return summary
+    run = _Run(name, options, build_step, device, folder, material, steps, lines or Lines(),
+               on_save)
+    if resume is None:
+        folder.clear()
+    if resume == "auto":
+        folder.write_config(options)
+    else:
+        folder.begin(options, material.fingerprint)
+    with log_file(folder.path / "train.log"):
+        return run.carry_out(resume)
+
+
+@contextlib.contextmanager
+def _writing_folder(path, device):
+    """The run's folder; for a process beside the chief one of its own, which goes again."""
+    if device.is_chief:
+        yield path
+        return
+    log.setLevel(logging.WARNING)  # it would say what the chief says
+    try:
+        with tempfile.TemporaryDirectory(prefix="sr_zoo_") as folder:
+            yield folder
+    finally:
+        log.setLevel(logging.INFO)
+
+
+def _decided(device, decide):
+    """What the chief decides, as an integer that all processes have; they end where it fails."""
+    if device.processes == 1:
+        return decide()
+    try:
+        answer = int(decide()) if device.is_chief else 0
+    except BaseException:
+        agree(device, FAILED)
+        raise
+    answer = agree(device, answer)
+    if answer == FAILED:
+        raise UserError("process 0 stops; its own message says why")
+    return answer
 
 
 def _what_to_resume(options, folder, fingerprint):
@@ -116,8 +179,8 @@ class _Steps:
 class _Progress:
     """The bar over the steps of the run, or over those of each epoch where a model's log has it."""
 
-    def __init__(self, name, lines, steps, start):
-        self._name, self._lines, self._steps = name, lines, steps
+    def __init__(self, name, lines, steps, start, silent):
+        self._name, self._lines, self._steps, self._silent = name, lines, steps, silent
         self.bar = None if lines.per_epoch else self._open(steps.total, start)
 
     def begin(self, done):
@@ -137,21 +200,20 @@ class _Progress:
     def _open(self, total, start):
         # In a log file a bar line every half minute is enough.
         return tqdm(total=total, initial=start, desc=f"{self._name} training", unit="it",
-                    dynamic_ncols=True, mininterval=0.2 if sys.stderr.isatty() else 30)
+                    dynamic_ncols=True, mininterval=0.2 if sys.stderr.isatty() else 30,
+                    disable=self._silent)
 
 
 class _Run:
     """One start of a run. The constructor sets it up and writes nothing but the image cache."""
 
-    def __init__(self, name, options, build_step, folder, material, steps, lines, on_save):
-        from common.device import open_device
-
+    def __init__(self, name, options, build_step, device, folder, material, steps, lines, on_save):
         self.name, self.options, self.folder = name, options, folder
         self.steps, self.lines, self.on_save = steps, lines, on_save
-        self.device = open_device(options.chip, options.precision)
-        if options.batch_size % self.device.replicas:
+        self.device = device
+        if options.batch_size % device.replicas:
             raise UserError(f"--batch_size {options.batch_size} cannot be shared equally by "
-                            f"{self.device.replicas} devices")
+                            f"{device.replicas} devices")
         with self.device.strategy.scope():
             self.step = _build(build_step, options)
         check_periods(options, steps.total)
@@ -173,20 +235,23 @@ class _Run:
         """
         from common.training.checkpoints import Checkpoints
 
+        self._stopped, self._told = False, 0.0
         began = time.perf_counter()
         with self.device.strategy.scope():
             self.checkpoints = Checkpoints(self.folder.checkpoints, self.step.tracked,
                                            self.options.keep_checkpoints)
-            self.start = self._take_up(resume)
+            self._take_up(resume)
+            share_state(self.device, self.checkpoints.tracked)
+            self.start = int(self.checkpoints.step.numpy())
             log.info("%s, steps %d to %d", self.about, self.start + 1, self.steps.total)
             self.metrics = Metrics(self.folder.path, self.start)
             try:
                 with Signals() as signals:
                     timing = self._fit(signals)
-                if signals.received:
+                if self._stopped:
                     log.info("stopped after step %d; the same command goes on from there",
                              int(self.checkpoints.step.numpy()))
-                    sys.exit(128 + signals.received)
+                    sys.exit(128 + (signals.received or signal.SIGTERM))
                 summary = self._summarise(time.perf_counter() - began, timing)
             finally:
                 self.metrics.close()
@@ -195,7 +260,7 @@ class _Run:
 
     def _take_up(self, resume):
         if resume is None:
-            return 0
+            return
         if resume == "auto":
             start = self.checkpoints.restore_latest()
         else:
@@ -203,35 +268,49 @@ class _Run:
         if not self.folder.best.is_file():  # taken over from another folder: find a best anew
             self.checkpoints.forget_best()
         log.info("going on after step %d", start)
-        return start
 
     def _fit(self, signals):
-        batches = patch_dataset(self.sampler, self.start, self.steps.total)
-        if self.device.replicas > 1:
-            batches = self.device.strategy.experimental_distribute_dataset(batches)
-        batches = iter(batches)
+        device = self.device
+        first = device.rank * device.local_replicas
+        batches = iter(patch_dataset(self.sampler, self.start, self.steps.total,
+                                     range(first, first + device.local_replicas), device.replicas))
+        factor = batch_factor(self.options)
         clock, window, now = Clock(self.options.batch_size), Window(), time.perf_counter
-        progress = _Progress(self.name, self.lines, self.steps, self.start)
+        progress = _Progress(self.name, self.lines, self.steps, self.start,
+                             not device.is_chief)
         try:
             for done in range(self.start + 1, self.steps.total + 1):
                 progress.begin(done)
                 began = now()
-                batch = next(batches)
+                batch = spread(device, [next(batches) for _ in range(device.local_replicas)])
                 got = now()
-                rates = [learning_rate(done - 1, schedule, self.steps)
+                rates = [factor * learning_rate(done - 1, schedule, self.steps)
                          for schedule in (self.options, *self.step.schedules)]
                 self.step.set_learning_rate(*rates)
-                window.add(self.step(batch, self.sampler.scale_of(done - 1)))
+                window.add(self._one_step(batch, self.sampler.scale_of(done - 1), signals))
                 stepped = now()
                 progress.bar.update()
-                stop = bool(signals.received)
-                self._after_step(done, rates[0], window, clock, progress.bar, stop)
+                self._after_step(done, rates[0], window, clock, progress.bar, self._stopped)
                 clock.lap(got - began, stepped - got, pause=now() - stepped)
-                if stop:
+                if self._stopped:
                     break
         finally:
             progress.close()
         return clock.read()
+
+    def _one_step(self, batch, scale, signals):
+        if self.device.processes == 1:
+            logged = self.step(batch, scale)
+            self._stopped = bool(signals.received)
+            return logged
+        from common.keras_compat import tf
+
+        # All must stop after the same step: the step itself tells them that one of them was told
+        # to. They look at what the step before told, for which a GPU need not be waited for.
+        asked = tf.constant(float(bool(signals.received)))
+        logged = self.step(batch, scale, asked)
+        self._stopped, self._told = bool(self._told), logged.pop("stop")
+        return logged
 
     def _after_step(self, done, rate, window, clock, bar, stop):
         due, steps = self.steps.due, self.steps
@@ -269,7 +348,8 @@ class _Run:
         log.info(self.lines.epoch(math.ceil(done / self.steps.epoch), self.steps.epochs, loss,
                                   val_psnr, val_ssim))
         self._sample(done, pictures)
-        if self.step.keep_last or val_psnr > float(self.checkpoints.best.numpy()):
+        better = self.step.keep_last or self.checkpoints.beats_best(val_psnr)
+        if agree(self.device, int(better)):
             weights.save(self.step.model, self.folder.best)
             self.checkpoints.save_best(done, val_psnr)
 
@@ -279,14 +359,18 @@ class _Run:
         self.metrics.add_image(done, "samples", sheet)
 
     def _summarise(self, seconds, timing):
-        weights.load_into(self.step.model, self.folder.best)
+        if self.device.is_chief:
+            weights.load_into(self.step.model, self.folder.best)
+        share_state(self.device, [self.step.model])
         summary, pictures = measure(self.name, self.options.scale, self.validation)
+        summary.update(steps=self.steps.total, seconds=round(seconds, 1),
+                       weights=str(self.folder.best), timing=timing)
+        if not self.device.is_chief:
+            return summary
         write_image(self.folder.samples / "comparison.png",
                     sample_sheet(pictures, **self._sheet))
         bicubic = sum(row["bicubic_psnr"] for row in summary["images"]) / len(summary["images"])
         draw_curves(self.metrics.rows, self.folder.path / "curves.png", bicubic)
-        summary.update(steps=self.steps.total, seconds=round(seconds, 1),
-                       weights=str(self.folder.best), timing=timing)
         self.folder.write_summary(summary)
         return summary
 
@@ -332,8 +416,6 @@ def report(summary, folder=None, lines=None):
 
 
 def _evaluate_only(name, options, build_step, folder, material):
-    from common.device import open_device
-
     source = Path(options.load) if options.load else folder.best
     if not source.is_file():
         raise UserError(f"nothing to evaluate: no weights {source}; name some with --load")
@@ -345,7 +427,6 @@ def _evaluate_only(name, options, build_step, folder, material):
     for key, value in metadata["options"].items():
         if hasattr(options, key):
             setattr(options, key, tuple(value) if isinstance(value, list) else value)
-    open_device(options.chip, options.precision)
     step = _build(build_step, options)
     weights.load_into(step.model, source)
     summary, _ = measure(name, options.scale, material.validation(step.model))

@@ -11,6 +11,7 @@ from jsonargparse.typing import (
     PositiveInt,
 )
 
+from common import npu
 from common.options import option
 
 Schedule = Literal["constant", "exponential", "staircase", "halve", "cosine"]
@@ -57,7 +58,8 @@ class TrainOptions:
     jpeg: NonNegativeInt = option(0, "LR images that are made here, last: quality of a JPEG "
                                      "compression, 1 to 100; 0: none")
     scale: PositiveInt = option(2, "how many times larger the output is")
-    batch_size: PositiveInt = option(16, "patches per optimizer step, over all devices")
+    batch_size: PositiveInt = option(16, "patches per optimizer step, over all devices of all "
+                                         "processes, which share them equally")
     patch_size: PositiveInt = option(48, "side of a low-resolution patch, pixels")
     augment: bool = option(True, "flip and turn the patches at random")
     cache_gb: PositiveFloat = option(8.0, "decoded images up to this size are kept in memory, "
@@ -72,7 +74,27 @@ class TrainOptions:
     seed: NonNegativeInt = option(0, "of initial weights and patches")
     chip: Literal["auto", "npu", "gpu", "cpu"] = option("auto", "device")
     precision: Literal["auto", "float32", "mixed_float16", "mixed_bfloat16"] = option(
-        "auto", "auto: mixed_float16 on a GPU, else float32")
+        "auto", "auto: mixed_float16 on a GPU, float32 on a CPU; on an NPU it stands for a "
+                "precision_mode, auto for allow_mix_precision")
+    precision_mode: Optional[Literal[npu.PRECISION_MODES]] = option(
+        None, "NPU, in place of --precision: how the adapter casts")
+    precision_mode_v2: Optional[Literal[npu.PRECISION_MODES_V2]] = option(
+        None, "NPU, in place of --precision_mode: the same in newer words")
+    modify_mixlist: Optional[str] = option(None, "NPU: JSON file of operators that mixed precision "
+                                                 "is to cast or not to cast")
+    op_precision_mode: Optional[str] = option(None, "NPU: file of operators and their "
+                                                    "implementation, fast or precise")
+    fusion_switch_file: Optional[str] = option(None, "NPU: file of fusion rules switched on or off")
+    npu_dump_path: Optional[str] = option(None, "NPU: dump what the operators give out into this "
+                                                "folder; much of it, so for few steps")
+    npu_profiling_path: Optional[str] = option(None, "NPU: write a profile into this folder")
+    aoe_mode: Optional[Literal[npu.AOE_MODES]] = option(
+        None, "NPU: tune 1 subgraphs, 2 operators, 4 gradient splitting, which takes hours")
+    deterministic: bool = option(False, "NPU: operators that give the same result each time, more "
+                                        "slowly")
+    op_compiler_cache_mode: Optional[Literal[npu.CACHE_MODES]] = option(
+        None, "NPU: keep compiled operators; force: compile all of them anew; default: enable")
+    op_compiler_cache_dir: Optional[str] = option(None, "NPU: folder of compiled operators")
     resume: str = option("auto", "auto: go on with the run in output_dir if there is one; no: "
                                  "start over; or the path of a checkpoint")
     load: Optional[str] = option(None, "start from the weights in this .h5; every layer that fits "
@@ -82,6 +104,9 @@ class TrainOptions:
     # optimisation
     loss: Loss = option("l1", "pixel loss")
     learning_rate: PositiveFloat = option(1e-4, "highest learning rate")
+    scale_learning_rate: NonNegativeInt = option(
+        0, "the batch size that --learning_rate is meant for: each rate is multiplied by "
+           "batch_size over this (linear scaling rule); 0: rates are as they are")
     lr_schedule: Schedule = option("constant", "course of the learning rate")
     decay_step: PositiveInt = option(500, "exponential (smooth) and staircase: steps per factor "
                                           "of --decay_rate")
@@ -118,8 +143,15 @@ FREE_TO_CHANGE = frozenset({
     "data_dir", "val_dir", "gt_folder", "lq_folder", "val_gt_folder", "val_lq_folder", "cache_gb",
     "output_dir", "model_save_dir", "chip", "resume", "evaluate_only", "val_every", "val_images",
     "val_channel", "val_crop_border", "sample_every", "save_every", "save_epochs",
-    "keep_checkpoints", "log_every",
+    "keep_checkpoints", "log_every", "fusion_switch_file", "npu_dump_path", "npu_profiling_path",
+    "aoe_mode", "deterministic", "op_compiler_cache_mode", "op_compiler_cache_dir",
 })
 
 # The length of a run may change too where the learning rate does not depend on it.
 LENGTH = frozenset({"train_steps", "epochs"})
+
+
+def npu_options(options):
+    """The `npu.OPTIONS` among the options that are set, as `open_device` takes them."""
+    values = {name: getattr(options, name) for name in npu.OPTIONS}
+    return {name: value for name, value in values.items() if value not in (None, False)}

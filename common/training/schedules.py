@@ -31,6 +31,14 @@ def learning_rate(step, options, steps):
     return peak
 
 
+def batch_factor(options):
+    """What all rates are multiplied by for a larger batch: the linear scaling rule.
+
+    arXiv 1706.02677, which has a warm-up as well (`warmup_steps`).
+    """
+    return options.batch_size / options.scale_learning_rate if options.scale_learning_rate else 1.0
+
+
 def _period(step, options, steps):
     """Steps done of the cosine's period, its length and its weight; SGDR (arXiv 1608.03983)."""
     if not options.periods:

@@ -1,7 +1,6 @@
 """Compiled training steps: one `tf.function` from a batch of uint8 patches to updated weights."""
 
-import functools
-
+from common import npu
 from common.keras_compat import (
     apply_reduced_gradients,
     build_optimizer,
@@ -15,6 +14,7 @@ from common.keras_compat import (
     unscaled_gradients,
     with_loss_scaling,
 )
+from common.training import replicas
 
 
 class Learner:
@@ -22,16 +22,25 @@ class Learner:
 
     Args:
         model: the network.
-        optimizer: a Keras optimizer; it is wrapped for loss scaling under mixed_float16.
+        optimizer: a Keras optimizer; it is wrapped for loss scaling under mixed_float16, and by
+            the adapter's own on an NPU that casts to float16.
         clip, clip_threshold: see `clip_gradients`.
+        leader: a `Learner` of the same step that is applied before this one. On an NPU that
+            saturates, an overflow shows in one flag for all that was computed, which the leader
+            reads and clears: this one then has the leader's loss scale and leaves out its steps.
     """
 
-    def __init__(self, model, optimizer, clip="none", clip_threshold=1.0):
+    def __init__(self, model, optimizer, clip="none", clip_threshold=1.0, leader=None):
+        wrap = npu.loss_scale_optimizer()
+        self._leader = leader if wrap and npu.saturates() else None
         if policy_name() == "mixed_float16":
             optimizer = with_loss_scaling(optimizer)
+        elif wrap and not self._leader:
+            optimizer = wrap(optimizer)
         build_optimizer(optimizer, model.trainable_variables)
         self.model = model
         self.optimizer = optimizer
+        self._scaling = self._leader.optimizer if self._leader else optimizer
         self._clip = (clip, clip_threshold)
 
     def set_learning_rate(self, value):
@@ -40,16 +49,27 @@ class Learner:
 
     def scaled(self, loss):
         """The loss to differentiate."""
-        return scaled_loss(self.optimizer, loss)
+        return scaled_loss(self._scaling, loss)
 
     def apply(self, gradients, variables, weight_decay=0.0):
         """Update variables by the gradients of the scaled loss, summed over the replicas."""
-        gradients = clip_gradients(unscaled_gradients(self.optimizer, gradients), *self._clip,
+        gradients = clip_gradients(unscaled_gradients(self._scaling, gradients), *self._clip,
                                    learning_rate(self.optimizer))
         if weight_decay:
             gradients = [g + weight_decay * v if len(v.shape) > 1 else g
                          for g, v in zip(gradients, variables)]
-        apply_reduced_gradients(self.optimizer, gradients, variables)
+        if self._leader:
+            tf.cond(self._scaling.last_step_finite,
+                    lambda: _done(apply_reduced_gradients, self.optimizer, gradients, variables),
+                    lambda: _done(list))
+        else:
+            apply_reduced_gradients(self.optimizer, gradients, variables)
+
+
+def _done(function_, *arguments):
+    """Call a function for its effects alone, as a branch of a `tf.cond`."""
+    function_(*arguments)
+    return tf.constant(True)
 
 
 class PixelStep:
@@ -58,7 +78,8 @@ class PixelStep:
     Built inside the scope of the device's strategy. What the loop uses of a step: `model`
     (validated and exported), `trained` (takes the weights to start from), `tracked` (what a
     checkpoint holds), `keep_last` (whether the last weights are the result and not those best by
-    PSNR), `schedules` (options of further learning rates), `set_learning_rate` and the call.
+    PSNR), `schedules` (options of further learning rates), `set_learning_rate` and the call. Its
+    batch is the share of this process: of several local devices, what `replicas.spread` gives.
 
     Args:
         model: a model of the zoo.
@@ -88,46 +109,49 @@ class PixelStep:
         self._weight_decay = weight_decay
         self._slow = [variable for layer in slow_layers for variable in layer.trainable_variables]
         self._slow_factor = slow_factor
-        self._train = {scale: function(functools.partial(self._distributed_step, head))
+        self._train = {scale: self._compiled(head)
                        for scale, head in (heads or {None: model}).items()}
 
-    def __call__(self, batch, scale=None):
+    def __call__(self, batch, scale=None, stop=None):
         """One optimizer step.
 
         Args:
             batch: (lr, hr) uint8 patches (N, p, p, 3) and (N, p*scale, p*scale, 3).
             scale: which head, where there are several.
+            stop: a scalar float32 tensor of this process, of which all are to know the sum.
 
         Returns:
-            a dict of scalar tensors to log, `loss` among them.
+            a dict of scalar tensors to log, `loss` among them, and `stop` if it was given.
         """
-        return self._train[scale if scale in self._train else None](*batch)
+        train = self._train[scale if scale in self._train else None]
+        return train(*batch) if stop is None else train(*batch, stop)
 
-    def _distributed_step(self, head, lr, hr):
-        strategy = tf.distribute.get_strategy()
+    def _compiled(self, head):
+        # TensorFlow 2.6 miscounts the arguments of a functools.partial.
+        return function(lambda lr, hr, stop=None: self._distributed_step(head, lr, hr, stop))
+
+    def _distributed_step(self, head, lr, hr, stop):
         before = [tf.identity(variable) for variable in self._slow]
-        losses = strategy.run(self._replica_step, args=(head, lr, hr))
+        logged = tf.distribute.get_strategy().run(self._replica_step, args=(head, lr, hr, stop))
         for variable, old in zip(self._slow, before):
             # The same as a smaller learning rate, for any optimizer.
             variable.assign(old + self._slow_factor * (variable - old))
         if self._ema:
             self._ema.update()
-        return {"loss": strategy.reduce("sum", losses, axis=None)}
+        return replicas.first(logged)
 
-    def _replica_step(self, head, lr, hr):
+    def _replica_step(self, head, lr, hr, stop):
         variables = head.trainable_variables
-        context = tf.distribute.get_replica_context()
         hr = tf.cast(hr, tf.float32)
         with tf.GradientTape() as tape:
             output = head(tf.cast(lr, tf.float32), training=True)
             # Every replica has an equal share of the batch, so shares of the mean add up to it.
-            loss = self._loss(output, hr) / context.num_replicas_in_sync
+            loss = self._loss(output, hr) / replicas.count()
             scaled = self._learner.scaled(loss)
-        gradients = tape.gradient(scaled, variables)
-        if context.num_replicas_in_sync > 1:
-            gradients = context.all_reduce("sum", gradients)
+        logged = {"loss": loss, **({} if stop is None else {"stop": stop})}
+        gradients, logged = replicas.add_up(tape.gradient(scaled, variables), logged)
         self._learner.apply(gradients, variables, self._weight_decay)
-        return loss
+        return logged
 
 
 def clip_gradients(gradients, method, threshold, rate=None):

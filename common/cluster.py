@@ -1,0 +1,188 @@
+"""Which processes train together: from TF_CONFIG, or from the variables of torchrun or Slurm."""
+
+import json
+import re
+import socket
+import time
+from dataclasses import dataclass
+
+from common.cli import UserError
+
+PATIENCE = 600  # seconds that a process waits for the others to come up
+
+
+@dataclass(frozen=True)
+class Cluster:
+    """The processes of a run, one for each entry of `addresses` ("host:port"), in order of rank."""
+
+    rank: int
+    addresses: tuple
+
+    @property
+    def tf_config(self):
+        """The value of TF_CONFIG that says the same, with a worker for each process."""
+        return json.dumps({"cluster": {"worker": list(self.addresses)},
+                           "task": {"type": "worker", "index": self.rank}})
+
+
+def find_cluster(environ):
+    """The cluster that environment variables describe; None for a process of its own.
+
+    In order: TF_CONFIG; WORLD_SIZE, RANK, MASTER_ADDR and MASTER_PORT as torchrun and Kubeflow set
+    them; SLURM_STEP_* as srun sets them.
+
+    Raises:
+        UserError: they contradict themselves or lack something, or the others do not come up.
+    """
+    if environ.get("TF_CONFIG"):
+        return _one_or_more(*_from_tf_config(environ["TF_CONFIG"]))
+    if _number(environ, "WORLD_SIZE", 1) > 1:
+        return _one_or_more(*_from_master(environ))
+    if _number(environ, "SLURM_STEP_NUM_TASKS", 1) > 1:
+        return _one_or_more(*_from_slurm(environ))
+    return None
+
+
+def _one_or_more(rank, addresses):
+    if not 0 <= rank < len(addresses):
+        raise UserError(f"rank {rank} of {len(addresses)} processes: ranks go from 0 to "
+                        f"{len(addresses) - 1}")
+    if len(set(addresses)) < len(addresses):
+        raise UserError(f"two processes have the same address: {', '.join(addresses)}")
+    return Cluster(rank, tuple(addresses)) if len(addresses) > 1 else None
+
+
+def _from_tf_config(text):
+    try:
+        config = json.loads(text)
+        jobs, task = config.get("cluster", {}), config.get("task", {})
+        unknown = set(jobs) - {"chief", "worker"}
+        if unknown:
+            raise UserError(f"TF_CONFIG has a {', '.join(sorted(unknown))}: only chief and worker "
+                            "take part here")
+        addresses = [*jobs.get("chief", []), *jobs.get("worker", [])]
+        if not addresses:
+            return 0, [""]
+        kind, index = task["type"], int(task["index"])
+        jobs[kind][index]
+    except (ValueError, KeyError, IndexError, TypeError, AttributeError) as error:
+        raise UserError("TF_CONFIG is not of the form {\"cluster\": {\"worker\": [\"host:port\", "
+                        "...]}, \"task\": {\"type\": \"worker\", \"index\": 0}}") from error
+    return index + (len(jobs.get("chief", [])) if kind == "worker" else 0), addresses
+
+
+def _from_master(environ):
+    size = _number(environ, "WORLD_SIZE")
+    rank, port = _number(environ, "RANK"), _number(environ, "MASTER_PORT")
+    if not environ.get("MASTER_ADDR"):
+        raise UserError(f"WORLD_SIZE={size} needs MASTER_ADDR, the host of rank 0")
+    # torchrun itself listens on MASTER_PORT.
+    return rank, meet(rank, size, environ["MASTER_ADDR"], port + 1, port + 2)
+
+
+def meet(rank, size, host, port, first_port, patience=PATIENCE):
+    """Tell each other who is where: all call rank 0, which sees where from and tells everybody.
+
+    Args:
+        rank, size: of this process, and how many there are.
+        host, port: where rank 0 waits for the others.
+        first_port: the address of rank r gets the port `first_port + r`.
+        patience: seconds to wait.
+
+    Returns:
+        the addresses in order of rank.
+
+    Raises:
+        UserError: the others do not come, or rank 0 cannot be reached.
+    """
+    until = time.monotonic() + patience
+    try:
+        if rank:
+            return _call(rank, size, host, port, until)
+        return _receive(size, host, port, first_port, until)
+    except (OSError, ValueError) as error:
+        raise UserError(f"rank {rank} of {size} did not find the others at {host}:{port} within "
+                        f"{patience} s ({error}): start all of them, with the same MASTER_ADDR and "
+                        "MASTER_PORT") from error
+
+
+def _receive(size, host, port, first_port, until):
+    hosts, lines = {0: host}, []
+    with socket.create_server(("", port)) as server:
+        while len(hosts) < size:
+            server.settimeout(max(0.01, until - time.monotonic()))
+            connection, (peer, *_) = server.accept()
+            line = connection.makefile("rw", encoding="utf-8")
+            lines.append((connection, line))
+            rank, its_size = map(int, line.readline().split())
+            if its_size != size or rank in hosts or not 0 < rank < size:
+                raise ValueError(f"rank {rank} of {its_size} called from {peer}, this is rank 0 of "
+                                 f"{size}")
+            hosts[rank] = peer
+        addresses = [f"{hosts[rank]}:{first_port + rank}" for rank in range(size)]
+        for connection, line in lines:
+            line.write(json.dumps(addresses) + "\n")
+            line.close()
+            connection.close()
+    return addresses
+
+
+def _call(rank, size, host, port, until):
+    while True:
+        try:
+            with socket.create_connection((host, port), 5) as connection:
+                connection.settimeout(max(0.01, until - time.monotonic()))
+                line = connection.makefile("rw", encoding="utf-8")
+                line.write(f"{rank} {size}\n")
+                line.flush()
+                return json.loads(line.readline())
+        except ConnectionRefusedError:  # rank 0 is not up yet
+            if time.monotonic() > until:
+                raise
+            time.sleep(0.2)
+
+
+def _from_slurm(environ):
+    size, rank = _number(environ, "SLURM_STEP_NUM_TASKS"), _number(environ, "SLURM_PROCID")
+    hosts = expand_hosts(environ.get("SLURM_STEP_NODELIST", ""))
+    counts = _tasks(environ.get("SLURM_STEP_TASKS_PER_NODE", ""))
+    places = [(node, local) for node, count in enumerate(counts) for local in range(count)]
+    if len(counts) != len(hosts) or len(places) != size:
+        raise UserError(f"SLURM_STEP_NODELIST and SLURM_STEP_TASKS_PER_NODE do not describe {size} "
+                        "tasks; start them with srun")
+    if rank < size and places[rank][0] != _number(environ, "SLURM_NODEID"):
+        raise UserError("the tasks are not in order of the nodes: use srun --distribution=block")
+    # Jobs that share a node must not share a port.
+    first = 20000 + 100 * (_number(environ, "SLURM_JOB_ID", 0) % 100)
+    return rank, [f"{hosts[node]}:{first + local}" for node, local in places]
+
+
+def expand_hosts(text):
+    """["a1", "a2", "b"] for Slurm's "a[1-2],b"; leading zeros are kept."""
+    hosts = []
+    for part in re.findall(r"(?:[^,\[]|\[[^\]]*\])+", text):
+        names = [""]
+        for plain, ranges in re.findall(r"([^\[]+)|\[([^\]]*)\]", part):
+            middles = [plain] if plain else [n for r in ranges.split(",") for n in _numbers(r)]
+            names = [name + middle for name in names for middle in middles]
+        hosts += names
+    return hosts
+
+
+def _numbers(text):
+    first, _, last = text.partition("-")
+    return [str(n).zfill(len(first)) for n in range(int(first), int(last or first) + 1)]
+
+
+def _tasks(text):
+    """[2, 2, 1] for Slurm's "2(x2),1"."""
+    return [int(count) for count, times in re.findall(r"(\d+)(?:\(x(\d+)\))?", text)
+            for _ in range(int(times or 1))]
+
+
+def _number(environ, name, default=None):
+    text = environ.get(name, "" if default is None else str(default))
+    if not text.isdigit():
+        raise UserError(f"{name}={text}: a number is wanted" if text else
+                        f"the environment variable {name} is missing: several processes need it")
+    return int(text)

@@ -1,0 +1,311 @@
+"""The Ascend NPU: its options, checked before the device opens; opening it; what then is open.
+
+Names, values and signatures are those of the TensorFlow adapter, github.com/hicann/tensorflow of
+July 2026: `tf_adapter_2.x/python/npu_device` (TensorFlow 2.6.5) and `tf_adapter/python/npu_bridge`
+(1.15). Neither TensorFlow nor Keras is imported before an NPU is asked for.
+"""
+
+import contextlib
+import importlib
+import importlib.util
+import json
+import os
+from collections import namedtuple
+from pathlib import Path
+
+from common.cli import UserError, did_you_mean, one_line
+from common.files import make_folder
+
+PRECISION_MODES = ("force_fp32", "allow_fp32_to_fp16", "force_fp16", "must_keep_origin_dtype",
+                   "allow_mix_precision", "cube_fp16in_fp32out", "allow_mix_precision_fp16",
+                   "allow_mix_precision_bf16", "allow_fp32_to_bf16")
+PRECISION_MODES_V2 = ("fp16", "origin", "cube_fp16in_fp32out", "mixed_float16", "mixed_bfloat16",
+                      "cube_hif8", "mixed_hif8")
+CACHE_MODES = ("enable", "disable", "force")
+AOE_MODES = ("1", "2", "4")
+
+# The zoo's precisions as modes of the adapter, whose Keras policy stays float32.
+PRECISION_OF = {"auto": "allow_mix_precision", "float32": "must_keep_origin_dtype",
+                "mixed_float16": "allow_mix_precision",
+                "mixed_bfloat16": "allow_mix_precision_bf16"}
+INFERENCE_ONLY = {"force_fp16": "allow_mix_precision", "fp16": "mixed_float16"}
+WITHOUT_FLOAT16 = ("must_keep_origin_dtype", "allow_mix_precision_bf16", "allow_fp32_to_bf16",
+                   "origin", "mixed_bfloat16")
+
+# option -> its values: a tuple of them, or what it names.
+OPTIONS = {
+    "precision_mode": PRECISION_MODES,
+    "precision_mode_v2": PRECISION_MODES_V2,
+    "modify_mixlist": "JSON file",
+    "op_precision_mode": "file",
+    "fusion_switch_file": "file",
+    "npu_dump_path": "folder",
+    "npu_profiling_path": "folder",
+    "aoe_mode": AOE_MODES,
+    "deterministic": (True, False),
+    "op_compiler_cache_mode": CACHE_MODES,
+    "op_compiler_cache_dir": "folder",
+}
+
+_GONE = "has no effect any more: leave it out"
+_STATIC = "is gone: shapes are static here, so leave it out"
+_DUMP = "is --npu_dump_path FOLDER now"
+_TUNE = "is --aoe_mode now: 1 subgraphs, 2 operators, 4 gradient splitting"
+_IMPLEMENTATION = "is --op_precision_mode FILE now"
+# Options of older adapters and flags of ModelZoo scripts -> what is said of them.
+OBSOLETE = {
+    "auto_tune_mode": _TUNE, "mstune_mode": _TUNE, "autotune": _TUNE,
+    "graph_memory_max_size": _GONE, "variable_memory_max_size": _GONE,
+    "variable_format_optimize": _GONE, "enable_reduce_precision": _GONE,
+    "op_select_implmode": _IMPLEMENTATION, "optypelist_for_implmode": _IMPLEMENTATION,
+    "op_debug_level": "is op_debug_config now, for faults in CANN's operators: not an option here",
+    "dynamic_input": _STATIC, "dynamic_input_config": _STATIC, "dynamic_dims": _STATIC,
+    "dynamic_inputs_shape_range": _STATIC, "dynamic_graph_execute_mode": _STATIC,
+    "data_dump_flag": _DUMP, "data_dump_path": _DUMP, "data_dump_step": _DUMP,
+    "profiling": "is --npu_profiling_path FOLDER now",
+    "profiling_dump_path": "is --npu_profiling_path FOLDER now",
+}
+
+# The adapter's module, its device handle, and this process among all that train together.
+Npu = namedtuple("Npu", "adapter handle device_id rank processes float16")
+_opened = None
+
+
+class NoNpu(Exception):
+    """No NPU can be used here; the text says why."""
+
+
+def check_options(options, training=False):
+    """Check options of an NPU and drop those that are None.
+
+    Args:
+        options: dict of some of `OPTIONS`; None for none.
+        training: refuse modes that are for inference alone.
+
+    Returns:
+        a new dict; folders of results exist then.
+
+    Raises:
+        UserError: an unknown or obsolete name, a value that the adapter does not have, two that
+            exclude each other, or a file that is missing or no JSON.
+    """
+    given = {name: value for name, value in (options or {}).items() if value is not None}
+    for name, value in given.items():
+        if name in OBSOLETE:
+            raise UserError(f"{name} {OBSOLETE[name]}")
+        if name not in OPTIONS:
+            raise UserError(f"no NPU option {name!r}{did_you_mean(name, OPTIONS)}; there are "
+                            f"{', '.join(OPTIONS)}")
+        _check_value(name, value, OPTIONS[name])
+    if "precision_mode" in given and "precision_mode_v2" in given:
+        raise UserError("--precision_mode and --precision_mode_v2 exclude each other; give one")
+    mode = given.get("precision_mode_v2", given.get("precision_mode"))
+    if training and mode in INFERENCE_ONLY:
+        raise UserError(f"{mode} is for inference; train with {INFERENCE_ONLY[mode]}")
+    return given
+
+
+def _check_value(name, value, kind):
+    if isinstance(kind, tuple):
+        if value not in kind:
+            raise UserError(f"--{name} {value}: choose one of {', '.join(map(str, kind))}")
+    elif kind == "folder":
+        make_folder(value)
+    elif not Path(value).is_file():
+        raise UserError(f"--{name}: no such file {value}")
+    elif kind == "JSON file":
+        try:
+            json.loads(Path(value).read_text(encoding="utf-8"))
+        except ValueError as error:
+            raise UserError(f"--{name}: {value} is not JSON ({one_line(error)})") from error
+
+
+def with_precision(options, precision="auto"):
+    """Checked options with the mode that the zoo's `precision` stands for, where none is given.
+
+    Raises:
+        UserError: both are given.
+    """
+    named = [name for name in ("precision_mode", "precision_mode_v2") if name in options]
+    if named and precision != "auto":
+        raise UserError(f"--precision {precision} and --{named[0]} exclude each other; give one")
+    return options if named else {**options, "precision_mode": PRECISION_OF[precision]}
+
+
+def uses_float16(options):
+    """Whether gradients pass through float16, so that the loss wants scaling."""
+    mode = options.get("precision_mode_v2", options.get("precision_mode"))
+    return mode not in WITHOUT_FLOAT16
+
+
+def global_options(options):
+    """Checked options as {dotted name in `npu_device.global_options()`: value}."""
+    values = {}
+    for name, value in options.items():
+        if name == "npu_dump_path":
+            values.update({"dump_config.enable_dump": True,
+                           "dump_config.dump_path": str(Path(value).resolve())})
+        elif name == "npu_profiling_path":
+            values.update({"profiling_config.enable_profiling": True,
+                           "profiling_config.profiling_options": _profiling(value)})
+        elif name == "aoe_mode":
+            values["aoe_config.aoe_mode"] = value
+        elif name == "deterministic":
+            values[name] = int(value)
+        else:
+            values[name] = str(value)
+    return values
+
+
+def session_parameters(options):
+    """Checked options as {name in the parameter map of `NpuOptimizer`: value}."""
+    values = {}
+    for name, value in global_options(options).items():
+        name = name.split(".")[-1]
+        values["profiling_mode" if name == "enable_profiling" else name] = value
+    return values
+
+
+def _profiling(folder):
+    return json.dumps({"output": str(Path(folder).resolve()), "training_trace": "on",
+                       "task_time": "on", "hccl": "on", "aicpu": "on",
+                       "aic_metrics": "PipeUtilization"})
+
+
+def check_environment(environ):
+    """Check what says how several processes find each other, before the adapter reads it.
+
+    Returns:
+        how many processes there are.
+
+    Raises:
+        UserError: the variables contradict themselves or lack something.
+    """
+    table = {name: environ.get(name) for name in ("RANK_TABLE_FILE", "RANK_ID")}
+    chief = {name: environ.get(name) for name in ("CM_CHIEF_IP", "CM_CHIEF_PORT", "CM_CHIEF_DEVICE",
+                                                  "CM_WORKER_IP")}
+    if environ.get("RANK_SIZE") and environ.get("CM_WORKER_SIZE"):
+        raise UserError("RANK_SIZE and CM_WORKER_SIZE exclude each other: unset RANK_SIZE, RANK_ID "
+                        "and RANK_TABLE_FILE, or the CM_ variables")
+    text = environ.get("RANK_SIZE") or environ.get("CM_WORKER_SIZE") or "1"
+    if not text.isdigit() or text == "0":
+        raise UserError(f"RANK_SIZE={text}: the number of NPU processes is wanted")
+    if text == "1":
+        return 1
+    if chief["CM_CHIEF_IP"] and table["RANK_TABLE_FILE"]:
+        raise UserError("CM_CHIEF_IP and RANK_TABLE_FILE exclude each other; unset one")
+    needed = chief if chief["CM_CHIEF_IP"] else table
+    missing = [name for name, value in needed.items() if not value]
+    if missing:
+        raise UserError(f"{text} NPU processes need {' and '.join(missing)} in the environment"
+                        + ("" if needed is chief else " (or the CM_ variables)"))
+    if needed is table:
+        if not Path(table["RANK_TABLE_FILE"]).is_file():
+            raise UserError(f"RANK_TABLE_FILE: no such file {table['RANK_TABLE_FILE']}")
+        if not table["RANK_ID"].isdigit() or int(table["RANK_ID"]) >= int(text):
+            raise UserError(f"RANK_ID={table['RANK_ID']}: a number below RANK_SIZE={text}")
+    return int(text)
+
+
+def missing(*packages):
+    """Why none of the adapter's packages can be imported, or None if one is there."""
+    if any(importlib.util.find_spec(name) for name in packages):
+        return None
+    return f"{' and '.join(packages)} {'is' if len(packages) == 1 else 'are'} not installed"
+
+
+def load_adapter(name):
+    """Import a module of the adapter.
+
+    Raises:
+        NoNpu: it is not here, or a library that it needs is not.
+    """
+    why = missing(name.split(".")[0])
+    if why:
+        raise NoNpu(why)
+    try:
+        return importlib.import_module(name)
+    except Exception as error:  # whatever CANN's own libraries raise
+        raise NoNpu(f"{name} cannot be imported ({one_line(error)}); has CANN's set_env.sh been "
+                    "sourced?") from error
+
+
+def open_npu(options):
+    """Open the NPU of this process and make it TensorFlow's default device; once per process.
+
+    Args:
+        options: checked, see `check_options` and `with_precision`.
+
+    Returns:
+        an `Npu`.
+
+    Raises:
+        NoNpu: none can be opened.
+        UserError: the adapter does not take an option, or the environment is not right.
+    """
+    global _opened
+    if _opened is not None:
+        return _opened
+    adapter = load_adapter("npu_device")
+    size = check_environment(os.environ)
+    for name, value in global_options(options).items():
+        *groups, last = name.split(".")
+        try:
+            config = adapter.global_options()
+            for group in groups:
+                config = getattr(config, group)
+            setattr(config, last, value)
+        except (ValueError, TypeError, AttributeError) as error:
+            raise UserError(f"the adapter does not take {name}={value}: "
+                            f"{one_line(error)}") from error
+    device_id = os.environ.get("ASCEND_DEVICE_ID") or "0"
+    if not device_id.isdigit():
+        raise UserError(f"ASCEND_DEVICE_ID={device_id}: the number of a device is wanted")
+    try:
+        handle = adapter.open(int(device_id))
+        handle.as_default()
+    except RuntimeError as error:
+        raise NoNpu(f"the device {device_id} does not open ({one_line(error)})") from error
+    rank = getattr(handle, "worker_id", int(os.environ.get("RANK_ID") or 0))
+    _opened = Npu(adapter, handle, int(device_id), rank if size > 1 else 0, size,
+                  uses_float16(options))
+    return _opened
+
+
+def opened():
+    """The `Npu` that this process opened, or None."""
+    return _opened
+
+
+def processes():
+    """How many processes train together, each on an NPU of its own; 1 without an NPU."""
+    return _opened.processes if _opened else 1
+
+
+def saturates():
+    """Whether an overflow gives the largest number instead of infinity, and a global flag."""
+    if _opened is None:
+        return False
+    return not getattr(_opened.adapter, "is_inf_nan_enabled", lambda: True)()
+
+
+def keep_float32():
+    """`with keep_float32():` operators made here are not cast to float16 by the adapter."""
+    scope = getattr(_opened and _opened.adapter, "keep_dtype_scope", contextlib.nullcontext)
+    return scope()
+
+
+def loss_scale_optimizer():
+    """The adapter's class of loss scaling, where its precision wants it; else None."""
+    return _opened.adapter.train.optimizer.NpuLossScaleOptimizer if (
+        _opened and _opened.float16) else None
+
+
+def add_up(tensors):
+    """The sum of each tensor over all processes, in one call."""
+    return _opened.adapter.distribute.all_reduce(tensors, reduction="sum")
+
+
+def broadcast(variables):
+    """Give every process the variables' values on rank 0."""
+    _opened.adapter.distribute.broadcast(variables, root_rank=0)
