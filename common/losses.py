@@ -25,7 +25,7 @@ def perceptual(features, distance, weights):
     """The distance of two images in the features of a network such as `vgg.VggFeatures`.
 
     Args:
-        features: function of a list of image batches to a list of feature maps of all of them.
+        features: function of images to a list of feature maps.
         distance: function of two feature maps to a scalar, e.g. `l1`.
         weights: one for each feature map.
 
@@ -33,7 +33,8 @@ def perceptual(features, distance, weights):
         function of (sr, hr), both (N, H, W, 3) in [0, 255], to a float32 scalar.
     """
     def loss(sr, hr):
-        maps = [tf.split(both, 2) for both in features([sr, tf.stop_gradient(hr)])]
+        # Two passes and not one of both: the way back is then through that of the SR images alone.
+        truth = features(tf.stop_gradient(hr))
         return tf.add_n([weight * distance(a, tf.stop_gradient(b))
-                         for weight, (a, b) in zip(weights, maps)])
+                         for weight, a, b in zip(weights, features(sr), truth)])
     return loss

@@ -4,7 +4,7 @@ from pathlib import Path
 
 from common import foreign_weights
 from common.cli import UserError, one_line
-from common.keras_compat import keras, tf
+from common.keras_compat import keras
 from common.layers import ShiftScale
 
 layers = keras.layers
@@ -45,12 +45,8 @@ class VggFeatures:
         load(self.model, path)
 
     def __call__(self, images):
-        """A list of float32 feature maps of RGB images (N, H, W, 3) in [0, 255].
-
-        Several batches given as a list go through the network as one.
-        """
-        features = self.model(tf.concat(images, 0) if isinstance(images, list) else images,
-                              training=False)
+        """A list of float32 feature maps of RGB images (N, H, W, 3) in [0, 255]."""
+        features = self.model(images, training=False)
         return list(features) if isinstance(features, (list, tuple)) else [features]
 
 

@@ -23,9 +23,19 @@ import numpy as np
 from common.cli import UserError, run_command
 from common.files import write_text
 from common.options import OneLineParser
+from scripts.benchmark_engines import INFERENCE, Unavailable, torch_training
+from scripts.benchmark_gan import gan_step
+from scripts.benchmark_measuring import (
+    PRECISIONS,
+    as_line,
+    check_images,
+    check_losses,
+    open_cpu,
+    take_turns,
+    timed_rows,
+)
 
 SIZES = (128, 256, 512)
-PRECISIONS = ("float32", "bfloat16")
 BASELINE = {"num_blocks": 16, "num_filters": 64, "res_scale": 1.0}
 DEMO = {"num_blocks": 4, "num_filters": 32, "res_scale": 1.0}
 BATCH, PATCH, SCALE = 16, 48, 2
@@ -40,12 +50,9 @@ TRAIN_STEPS = {
 # name: (network, LR patch, steps of the loop, steps after which as many bare ones are timed)
 LOOPS = {"training_loop_demo": (DEMO, 24, 101, 20),
          "training_loop_baseline": (BASELINE, PATCH, 9, 3)}
-NAMES = (*(f"inference_{size}" for size in SIZES), *TRAIN_STEPS, "input_pipeline", *LOOPS)
+NAMES = (*(f"inference_{size}" for size in SIZES), *TRAIN_STEPS, "gan_step", "input_pipeline",
+         *LOOPS)
 LEARNING_RATE = 1e-4
-SETTLE_SECONDS = 0.3  # longer than the threads of the engine before go on spinning
-MAX_DIFFERENCE = {"float32": 0.02}  # of 255
-MIN_PSNR = {"bfloat16": 40.0}
-MAX_LOSS_DIFFERENCE = {"float32": 1e-4, "bfloat16": 1e-2}  # relative
 
 
 def main(argv):
@@ -89,7 +96,8 @@ def _parse(argv):
 
 
 def _measurement(name):
-    return {"input_pipeline": input_pipeline, **dict.fromkeys(TRAIN_STEPS, train_step),
+    return {"input_pipeline": input_pipeline, "gan_step": gan_step,
+            **dict.fromkeys(TRAIN_STEPS, train_step),
             **dict.fromkeys(LOOPS, training_loop)}.get(name, inference)
 
 
@@ -110,78 +118,14 @@ def describe_machine(threads):
     return found
 
 
-# ---- measuring ----------------------------------------------------------------------------------
-
-
-def take_turns(engines, runs):
-    """Seconds of each engine's turns, `{name: [seconds]}`, after two that do not count."""
-    for run in engines.values():
-        run()
-        run()
-    seconds = {name: [] for name in engines}
-    for _ in range(runs):
-        for name, run in engines.items():
-            time.sleep(SETTLE_SECONDS)
-            began = time.perf_counter()
-            run()
-            seconds[name].append(time.perf_counter() - began)
-    return seconds
-
-
-def timed_rows(name, precision, seconds, reasons):
-    """A row per engine: medians, and how they compare (below 1: less time than that peer)."""
-    medians = {engine: statistics.median(values) for engine, values in seconds.items()}
-    rows = []
-    for engine, values in seconds.items():
-        row = {"name": name, "engine": engine, "precision": precision,
-               "seconds": medians[engine], "min_seconds": min(values), "max_seconds": max(values),
-               "runs": len(values)}
-        for peer in ("torch", "openvino"):
-            if peer in medians:
-                row[f"ratio_to_{peer}"] = medians[engine] / medians[peer]
-        rows.append(row)
-    return rows + [{"name": name, "engine": engine, "precision": precision, "seconds": None,
-                    "note": reason} for engine, reason in reasons.items()]
-
-
-def as_line(row):
-    """A row for the terminal."""
-    text = f"{row['name']:<22} {row['engine']:<12} {row['precision']:<9}"
-    if row.get("note"):
-        return f"{text} {row['note']}"
-    text += f" {row['seconds']:9.5f} s"
-    if "min_seconds" in row:
-        text += f"  ({row['min_seconds']:.3f} to {row['max_seconds']:.3f})"
-    for peer in ("torch", "openvino"):
-        if f"ratio_to_{peer}" in row:
-            text += f"  {row[f'ratio_to_{peer}']:.3f} of {peer}"
-    for key, what in (("patches_per_second", "patches/s"),
-                      ("overhead_percent", "% more than the bare step"),
-                      ("data_wait_percent", "% of it waiting for data")):
-        if key in row:
-            text += f"  {row[key]:,.2f} {what}" if "percent" in key else f"  {row[key]:,.0f} {what}"
-    return text
-
-
 # ---- the network --------------------------------------------------------------------------------
-
-
-def _open(precision):
-    """Open the CPU in a precision; `Unavailable` where TensorFlow cannot."""
-    from common.device import open_device
-    from scripts.benchmark_engines import Unavailable
-
-    try:
-        open_device("cpu", "float32" if precision == "float32" else f"mixed_{precision}")
-    except UserError as error:
-        raise Unavailable(str(error)) from error
 
 
 def _baseline(precision, weights=None):
     import models
     from common.keras_compat import set_seed
 
-    _open(precision)
+    open_cpu(precision)
     set_seed(0)
     model = models.create("edsr", SCALE, **BASELINE)
     if weights is not None:
@@ -192,7 +136,6 @@ def _baseline(precision, weights=None):
 def inference(name, arguments):
     """EDSR-baseline x2 on one image, in each precision and engine."""
     from common.inference import Upscaler
-    from scripts.benchmark_engines import INFERENCE, Unavailable
 
     size = int(name.split("_")[1])
     image = np.random.default_rng(0).uniform(0, 255, (size, size, 3)).astype(np.float32)
@@ -212,24 +155,14 @@ def inference(name, arguments):
             except Unavailable as error:
                 reasons[engine] = str(error)
         for engine, run in engines.items():
-            _check_images(f"{name} {precision} {engine}", run(), truth, precision)
+            check_images(f"{name} {precision} {engine}", run(), truth, precision)
         rows += timed_rows(name, precision, take_turns(engines, arguments.runs), reasons)
     return rows
-
-
-def _check_images(what, sr, truth, precision):
-    error = np.abs(np.float64(sr) - truth)
-    psnr = 10 * np.log10(255**2 / max(np.mean(error**2), 1e-20))
-    print(f"check: {what}: greatest difference to float32 {error.max():.5f} of 255, "
-          f"PSNR {psnr:.1f} dB", flush=True)
-    if error.max() > MAX_DIFFERENCE.get(precision, 255) or psnr < MIN_PSNR.get(precision, 0):
-        raise UserError(f"{what} does not answer as the zoo does; nothing was timed")
 
 
 def train_step(name, arguments):
     """One step of a model's training as its `build_step` makes it, x2, in each precision."""
     from common.keras_compat import tf
-    from scripts.benchmark_engines import Unavailable, torch_training
 
     model, network, batch_size, patch_size = TRAIN_STEPS[name]
     draw = np.random.default_rng(0)
@@ -252,7 +185,7 @@ def train_step(name, arguments):
                 clip_norm={"none": None, "norm": options.clip_threshold}[options.clip])
         except Unavailable as error:
             reasons["torch"] = str(error)
-        _check_losses(f"{name} {precision}", engines, MAX_LOSS_DIFFERENCE[precision])
+        check_losses(f"{name} {precision}", engines, precision)
         rows += timed_rows(name, precision, take_turns(engines, arguments.runs), reasons)
     return rows
 
@@ -264,7 +197,7 @@ def _step(model, network, precision, weights=None):
 
     options_class, build_step = {"bsrn": (bsrn.BsrnOptions, bsrn.build_step),
                                  "edsr": (edsr.EdsrOptions, edsr.build_step)}[model]
-    _open(precision)
+    open_cpu(precision)
     set_seed(0)
     options = options_class(scale=SCALE, **network)
     step = build_step(options)
@@ -272,16 +205,6 @@ def _step(model, network, precision, weights=None):
         step.model.set_weights(weights)
     step.set_learning_rate(LEARNING_RATE)
     return step, options
-
-
-def _check_losses(what, engines, bound):
-    """Compare the losses of three steps; the later ones say that the updates agree too."""
-    losses = {engine: [run() for _ in range(3)] for engine, run in engines.items()}
-    for engine, values in losses.items():
-        print(f"check: {what} {engine}: losses {', '.join(f'{v:.4f}' for v in values)}", flush=True)
-    for values in losses.values():
-        if not np.allclose(values, next(iter(losses.values())), rtol=bound, atol=0):
-            raise UserError(f"{what}: the engines do not learn alike; nothing was timed")
 
 
 # ---- the zoo's own loop -------------------------------------------------------------------------

@@ -9,8 +9,8 @@ def torch_network(model):
     """A zoo model as a PyTorch module with the same weights.
 
     Args:
-        model: a model of `models.create`: "edsr" of one upsampling stage and res_scale 1, or "bsrn"
-            of scale 2 or 3 and output_every 1.
+        model: a model of `models.create`: "edsr" of one upsampling stage and res_scale 1, "bsrn" of
+            scale 2 or 3 and output_every 1, or "esrgan" of scale 4.
 
     Returns:
         a module in the channels_last memory format: RGB (N, 3, H, W) in [0, 255] to
@@ -20,7 +20,7 @@ def torch_network(model):
     import torch
 
     metadata = json.loads(model.zoo_metadata)
-    make = {"edsr": _edsr, "bsrn": _bsrn}[metadata["model"]]
+    make = {"edsr": _edsr, "bsrn": _bsrn, "esrgan": _esrgan}[metadata["model"]]
     network = make(model, metadata["scale"], metadata["options"])
     return network.to(memory_format=torch.channels_last)
 
@@ -96,15 +96,128 @@ def _bsrn(model, scale, options):
     return Bsrn()
 
 
-def _conv(model, name, shuffle=1):
-    """The 3x3 convolution of that name; `shuffle`: block of the pixel shuffle that follows it."""
+def _esrgan(model, scale, options):
+    import torch
+    from torch import nn
+    from torch.nn.functional import interpolate, leaky_relu
+
+    def lrelu(x):
+        return leaky_relu(x, 0.2, inplace=True)
+
+    class DenseBlock(nn.Module):
+        def __init__(self, name):
+            super().__init__()
+            self.convs = nn.ModuleList(_conv(model, f"{name}_conv{k}") for k in range(1, 6))
+
+        def forward(self, x):
+            features = x
+            for conv in self.convs[:4]:
+                features = torch.cat([features, lrelu(conv(features))], 1)
+            return torch.add(x, self.convs[4](features), alpha=0.2)
+
+    class Rrdb(nn.Module):
+        def __init__(self, index):
+            super().__init__()
+            names = (f"block{index}_dense{j}" for j in (1, 2, 3))
+            self.blocks = nn.Sequential(*map(DenseBlock, names))
+
+        def forward(self, x):
+            return torch.add(x, self.blocks(x), alpha=0.2)
+
+    class RrdbNet(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.head, self.body, self.hr, self.tail = (
+                _conv(model, name) for name in ("head", "body", "hr_conv", "tail"))
+            self.blocks = nn.Sequential(*map(Rrdb, range(options["num_blocks"])))
+            self.upsample = nn.ModuleList(_conv(model, f"upsample{i}_conv") for i in range(2))
+
+        def forward(self, x):
+            x = self.head((x / 255).to(self.head.weight.dtype))
+            x = x + self.body(self.blocks(x))
+            for conv in self.upsample:
+                x = lrelu(conv(interpolate(x, scale_factor=2, mode="nearest")))
+            return self.tail(lrelu(self.hr(x))).float() * 255
+
+        def images(self, x):
+            return [self(x)]
+
+    return RrdbNet()
+
+
+def torch_chain(model):
+    """A Keras model of one layer after the other as a PyTorch module with the same weights.
+
+    Args:
+        model: the VGG-style discriminator, or `common.vgg.build` of one layer.
+
+    Returns:
+        a module in the channels_last memory format: RGB (N, 3, H, W) in [0, 255] to what the model
+        gives, channels first.
+    """
+    import torch
+    from torch import nn
+
+    class ShiftScale(nn.Module):
+        def __init__(self, layer):
+            super().__init__()
+            shift = torch.tensor(layer.shift)
+            self.shift, self.scale = shift.reshape(-1, 1, 1) if shift.ndim else shift, layer.scale
+
+        def forward(self, x):
+            return (x.float() + self.shift) * self.scale
+
+    make = {"ShiftScale": ShiftScale,
+            "Conv2D": lambda layer: _conv(model, layer.name, stride=layer.strides[0]),
+            "BatchNormalization": _batch_norm,
+            "ReLU": lambda layer: nn.ReLU(inplace=True),
+            "LeakyReLU": lambda layer: nn.LeakyReLU(0.2, inplace=True),
+            "MaxPooling2D": lambda layer: nn.MaxPool2d(2),
+            "Flatten": lambda layer: nn.Flatten()}
+    layers, channels = [], None
+    for layer in model.layers[1:]:
+        kind = type(layer).__name__
+        if kind == "Dense":
+            layers.append(_linear(layer, channels if isinstance(layers[-1], nn.Flatten) else 1))
+            continue
+        layers.append(make[kind](layer))
+        channels = getattr(layer, "filters", channels)
+    return nn.Sequential(*layers).to(memory_format=torch.channels_last)
+
+
+def _batch_norm(layer):
     import torch
 
-    kernel, bias = model.get_layer(name).get_weights()
+    gamma, beta, mean, variance = map(torch.from_numpy, layer.get_weights())
+    copy = torch.nn.BatchNorm2d(len(gamma), eps=layer.epsilon, momentum=1 - layer.momentum)
+    copy.load_state_dict({"weight": gamma, "bias": beta, "running_mean": mean,
+                          "running_var": variance}, strict=False)
+    return copy
+
+
+def _linear(layer, channels):
+    """A dense layer; `channels`: of the square map that was flattened before it, else 1."""
+    import torch
+
+    kernel, bias = layer.get_weights()
+    copy = torch.nn.Linear(*kernel.shape)
+    # PyTorch flattens a feature's pixels one after the other, TensorFlow the features of a pixel.
+    kernel = kernel.reshape(-1, channels, len(bias)).transpose(2, 1, 0).reshape(len(bias), -1)
+    copy.weight.data = torch.from_numpy(kernel.copy())
+    copy.bias.data = torch.from_numpy(bias)
+    return copy
+
+
+def _conv(model, name, shuffle=1, stride=1):
+    """The convolution of that name; `shuffle`: block of the pixel shuffle that follows it."""
+    import torch
+
+    kernel, *bias = model.get_layer(name).get_weights()
     # PyTorch's pixel shuffle takes a feature's pixels one after the other, TensorFlow's the
     # features of a pixel.
-    order = np.arange(bias.size).reshape(shuffle**2, -1).T.ravel()
-    layer = torch.nn.Conv2d(kernel.shape[2], kernel.shape[3], 3, padding=1)
+    order = np.arange(kernel.shape[3]).reshape(shuffle**2, -1).T.ravel()
+    layer = torch.nn.Conv2d(*kernel.shape[2:], kernel.shape[0], stride, padding=1, bias=bool(bias))
     layer.weight.data = torch.from_numpy(kernel[..., order].transpose(3, 2, 0, 1).copy())
-    layer.bias.data = torch.from_numpy(bias[order].copy())
+    if bias:
+        layer.bias.data = torch.from_numpy(bias[0][order].copy())
     return layer

@@ -10,12 +10,13 @@ import numpy as np
 import pytest
 
 from common.cli import UserError
-from scripts import benchmark, benchmark_engines
+from scripts import benchmark, benchmark_engines, benchmark_measuring
 from scripts.benchmark_networks import torch_network
 
 ROOT = Path(__file__).resolve().parents[2]
 TINY = {"num_blocks": 1, "num_filters": 4, "res_scale": 1.0}
 TINY_BSRN = {"num_features": 6, "num_states": 4, "num_recursions": 3}
+TINY_RRDBNET = {"num_blocks": 2, "num_filters": 4, "num_growth": 3}
 MEASUREMENTS = ("inference_16", "train_step", "train_step_bsrn")
 
 
@@ -28,29 +29,30 @@ def tiny(monkeypatch):
     monkeypatch.setattr(benchmark, "BASELINE", TINY)
     monkeypatch.setitem(benchmark.TRAIN_STEPS, "train_step", ("edsr", TINY, 2, 8))
     monkeypatch.setitem(benchmark.TRAIN_STEPS, "train_step_bsrn", ("bsrn", TINY_BSRN, 2, 8))
-    monkeypatch.setattr(benchmark, "SETTLE_SECONDS", 0)
+    monkeypatch.setattr(benchmark_measuring, "SETTLE_SECONDS", 0)
     yield argparse.Namespace(runs=2, threads=2, data_dir=None)
     set_policy(before)
 
 
 def test_engines_take_turns(monkeypatch):
-    monkeypatch.setattr(benchmark, "SETTLE_SECONDS", 0)
+    monkeypatch.setattr(benchmark_measuring, "SETTLE_SECONDS", 0)
     calls = []
-    seconds = benchmark.take_turns({"a": lambda: calls.append("a"), "b": lambda: calls.append("b")},
-                                   runs=3)
+    seconds = benchmark_measuring.take_turns(
+        {"a": lambda: calls.append("a"), "b": lambda: calls.append("b")}, runs=3)
     assert calls == list("aabb" + "ab" * 3)  # two each to warm up
     assert {name: len(values) for name, values in seconds.items()} == {"a": 3, "b": 3}
 
 
 def test_rows_hold_medians_and_ratios():
-    rows = benchmark.timed_rows("n", "float32", {"sr-zoo": [9.0, 1.0, 2.0], "torch": [4.0] * 3},
-                                {"openvino": "openvino not installed"})
+    rows = benchmark_measuring.timed_rows(
+        "n", "float32", {"sr-zoo": [9.0, 1.0, 2.0], "torch": [4.0] * 3},
+        {"openvino": "openvino not installed"})
     assert rows[0] == {"name": "n", "engine": "sr-zoo", "precision": "float32", "seconds": 2.0,
                        "min_seconds": 1.0, "max_seconds": 9.0, "runs": 3, "ratio_to_torch": 0.5}
     assert rows[1]["ratio_to_torch"] == 1.0
     assert (rows[2]["seconds"], rows[2]["note"]) == (None, "openvino not installed")
-    assert benchmark.as_line(rows[2]).endswith("openvino not installed")
-    assert "0.500 of torch" in benchmark.as_line(rows[0])
+    assert benchmark_measuring.as_line(rows[2]).endswith("openvino not installed")
+    assert "0.500 of torch" in benchmark_measuring.as_line(rows[0])
 
 
 @pytest.mark.parametrize("name", MEASUREMENTS)
@@ -79,7 +81,8 @@ def test_every_engine_here_agrees_and_has_a_row(tiny, capsys, name):
 
 
 @pytest.mark.parametrize("model, scale, options", [
-    ("edsr", 3, TINY), ("bsrn", 2, TINY_BSRN), ("bsrn", 3, TINY_BSRN)])
+    ("edsr", 3, TINY), ("bsrn", 2, TINY_BSRN), ("bsrn", 3, TINY_BSRN),
+    ("esrgan", 4, TINY_RRDBNET)])
 def test_the_network_in_pytorch_answers_as_the_zoo_does(tiny, model, scale, options):
     torch = pytest.importorskip("torch")
     import models
@@ -124,11 +127,14 @@ def test_pytorch_clips_each_gradient_where_the_zoo_does(tiny, monkeypatch):
 def test_an_engine_that_disagrees_is_refused(capsys):
     truth = np.zeros((4, 4, 3), np.float32)
     with pytest.raises(UserError, match="nothing was timed"):
-        benchmark._check_images("x", truth + 0.1, truth, "float32")
+        benchmark_measuring.check_images("x", truth + 0.1, truth, "float32")
     with pytest.raises(UserError, match="nothing was timed"):
-        benchmark._check_images("x", truth + 5, truth, "bfloat16")
+        benchmark_measuring.check_images("x", truth + 5, truth, "bfloat16")
     with pytest.raises(UserError, match="do not learn alike"):
-        benchmark._check_losses("x", {"a": lambda: 1.0, "b": lambda: 1.01}, 1e-3)
+        benchmark_measuring.check_losses("x", {"a": lambda: 1.0, "b": lambda: 1.001}, "float32")
+    with pytest.raises(UserError, match="do not learn alike"):
+        benchmark_measuring.check_losses(
+            "x", {"a": lambda: (1.0, 2.0), "b": lambda: (1.0, 2.1)}, "bfloat16")
 
 
 def test_onnx_runtime_is_not_asked_for_bfloat16(monkeypatch):

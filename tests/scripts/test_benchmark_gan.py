@@ -1,0 +1,145 @@
+"""scripts/benchmark_gan.py: one tiny GAN step through both engines, and its parts."""
+
+import argparse
+import importlib.util
+
+import numpy as np
+import pytest
+
+from common.cli import UserError
+from scripts import benchmark, benchmark_gan, benchmark_measuring
+from scripts.benchmark_networks import torch_chain
+
+TINY = {"scale": 4, "num_blocks": 1, "num_filters": 4, "num_growth": 3, "patch_size": 8,
+        "batch_size": 4, "vgg_layers": ("conv2_2",)}
+PARTS = {"generator", "discriminator", "adversarial", "perceptual"}
+
+
+@pytest.fixture
+def tiny(monkeypatch):
+    """A small step and no pauses; the precision policy of the session is put back."""
+    from common.keras_compat import policy_name, set_policy
+
+    before = policy_name()
+    monkeypatch.setattr(benchmark_gan, "SETTING", TINY)
+    monkeypatch.setattr(benchmark_measuring, "SETTLE_SECONDS", 0)
+    # Normalised over four patches of one pixel, bfloat16 is coarse.
+    monkeypatch.setitem(benchmark_measuring.MAX_LOSS_DIFFERENCE, "bfloat16", 0.1)
+    yield argparse.Namespace(runs=2, threads=1, data_dir=None)
+    set_policy(before)
+
+
+@pytest.fixture
+def made(tiny, tmp_path):
+    """(options, the float32 step, its weights, a batch) of the tiny setting."""
+    from common.keras_compat import set_policy
+
+    set_policy("float32")
+    options = benchmark_gan._options(tmp_path)
+    step = benchmark_gan._step(options)
+    return options, step, benchmark_gan._weights(step), benchmark_gan._batch(options)
+
+
+def test_the_step_its_parts_and_pytorch_have_rows(tiny, capsys):
+    from common.keras_compat import IS_KERAS_3
+
+    rows = benchmark._measurement("gan_step")("gan_step", tiny)
+    timed = {(row["engine"], row["precision"]): row for row in rows if row["seconds"]}
+    precisions = ("float32", "bfloat16") if IS_KERAS_3 else ("float32",)
+    for precision in precisions:
+        step, parts = timed["sr-zoo", precision], timed["parts", precision]
+        assert step["ratio_to_parts"] == step["seconds"] / parts["seconds"]
+        assert set(parts["parts"]) == PARTS
+        # two turns: their median is their mean
+        assert sum(parts["parts"].values()) == pytest.approx(parts["seconds"])
+        assert "random" in step["vgg_weights"]
+        assert "= generator 0." in benchmark_measuring.as_line(parts)
+    assert ("sr-zoo", "bfloat16") in timed or not IS_KERAS_3
+    printed = capsys.readouterr().out
+    assert "VGG19 has random values" in printed
+    if importlib.util.find_spec("torch"):
+        assert {("torch", "float32"), ("torch", "bfloat16")} <= set(timed)
+        assert "ratio_to_torch" in timed["sr-zoo", "float32"]
+        assert printed.count("check: ") == 2 + len(precisions)
+
+
+def test_pytorch_that_is_not_installed_is_named(tiny, monkeypatch):
+    find_spec = importlib.util.find_spec
+    monkeypatch.setattr(importlib.util, "find_spec",
+                        lambda module, *rest: None if module == "torch"
+                        else find_spec(module, *rest))
+    monkeypatch.setattr(benchmark_gan, "PRECISIONS", ("float32",))
+    monkeypatch.setattr(benchmark_gan, "_zoo_step", lambda *_: lambda: (1.0, 1.0))
+    monkeypatch.setattr(benchmark_gan, "zoo_parts", lambda *_: {"a part": lambda: None})
+    rows = {row["engine"]: row for row in benchmark_gan.gan_step("gan_step", tiny)}
+    assert rows["torch"]["note"] == "torch not installed"
+    assert rows["sr-zoo"]["ratio_to_parts"] > 0
+
+
+def test_a_step_in_pytorch_that_weighs_a_loss_otherwise_is_refused(tiny, monkeypatch):
+    pytest.importorskip("torch")
+    torch_gan_step = benchmark_gan.torch_gan_step
+
+    def wrong(step, features, options, *rest):
+        return torch_gan_step(step, features, argparse.Namespace(
+            **{**vars(options), "adversarial_weight": 1.1 * options.adversarial_weight}), *rest)
+
+    monkeypatch.setattr(benchmark_gan, "torch_gan_step", wrong)
+    monkeypatch.setattr(benchmark_gan, "zoo_parts", lambda *_: {})
+    monkeypatch.setattr(benchmark_gan, "PRECISIONS", ("float32",))
+    with pytest.raises(UserError, match="do not learn alike"):
+        benchmark_gan.gan_step("gan_step", tiny)
+
+
+def test_chains_in_pytorch_answer_as_those_of_keras(made):
+    torch = pytest.importorskip("torch")
+    options, step, _, (_, hr) = made
+    draw, images = np.random.default_rng(0), hr.astype(np.float32)
+    discriminator = step.discriminator
+    discriminator.set_weights([draw.uniform(0.1, 0.3, w.shape) for w in
+                               discriminator.get_weights()])
+    for model in (discriminator, benchmark_gan._features(options).model):
+        copy = torch_chain(model)
+        for training in (False, True):
+            with torch.no_grad():
+                answer = copy.train(training)(torch.from_numpy(images).permute(0, 3, 1, 2))
+            answer = answer.permute(0, 2, 3, 1) if answer.ndim == 4 else answer
+            truth = model(images, training=training)
+            assert np.std(truth) > 0
+            np.testing.assert_allclose(answer, truth, rtol=1e-3, atol=1e-5)
+
+
+def test_each_part_does_its_work(made):
+    from common.keras_compat import tf
+    from common.losses import l1, perceptual
+
+    options, step, weights, batch = made
+    built, build_step = [], benchmark_gan._step
+
+    def spy(*arguments):
+        built.append(build_step(*arguments))
+        return built[-1]
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(benchmark_gan, "_step", spy)
+        parts = benchmark_gan.zoo_parts(options, weights, batch)
+    assert set(parts) == PARTS
+    networks = built[0].trained, built[0].discriminator
+    for part, learns in (("generator", 0), ("discriminator", 1)):
+        before = [network.get_weights() for network in networks]
+        assert parts[part]() is None
+        for i, network in enumerate(networks):
+            # The last bias moves all logits alike, of which a relativistic loss knows nothing.
+            pairs = [(a, b) for a, b in zip(before[i], network.get_weights()) if a.ndim > 1]
+            assert all(np.any(a != b) for a, b in pairs) == (i == learns)
+
+    sr, hr = step.trained(batch[0].astype(np.float32)), tf.constant(batch[1], tf.float32)
+    with tf.GradientTape() as tape:
+        tape.watch(sr)
+        loss = perceptual(benchmark_gan._features(options), l1, (1.0,))(sr, hr)
+    truth = tape.gradient(loss, sr).numpy()
+    assert np.linalg.norm(truth) > 0
+    # Not to the last digit: the slope of L1 jumps where the difference is nothing.
+    assert np.linalg.norm(parts["perceptual"]() - truth) < 0.05 * np.linalg.norm(truth)
+    slope = parts["adversarial"]()
+    assert slope.shape == hr.shape and np.all(np.any(slope.numpy() != 0, axis=(1, 2, 3)))
