@@ -2,6 +2,8 @@
 
 from collections import namedtuple
 
+import numpy as np
+
 from common import npu
 from common.keras_compat import function, tf
 from common.losses import PIXEL_LOSSES, perceptual
@@ -60,6 +62,7 @@ class AdversarialStep:
         self._penalty_weight = penalty_weight if gan_loss == "wgan_gp" else 0.0
         self._adversarial_weight = adversarial_weight
         self._label_noise = label_noise
+        self._drawn = None  # read from the variable when a checkpoint has been restored
         self._seed = seed
         self._train = function(self._distributed_step)
 
@@ -76,16 +79,17 @@ class AdversarialStep:
             `adversarial` before their factors, `discriminator`, and `d_real` and `d_fake`, the mean
             logits of HR and SR patches.
         """
-        return self._train(*batch) if stop is None else self._train(*batch, stop)
+        noise = self._draw(batch[0]) if self._label_noise or self._penalty_weight else None
+        return self._train(*batch, noise, stop)
 
-    def _distributed_step(self, lr, hr, stop=None):
-        logged = tf.distribute.get_strategy().run(self._replica_step, args=(lr, hr, stop))
+    def _distributed_step(self, lr, hr, noise, stop):
+        logged = tf.distribute.get_strategy().run(self._replica_step, args=(lr, hr, noise, stop))
         self._draws.assign_add(1)
         if self._ema:
             self._ema.update()
         return replicas.first(logged)
 
-    def _replica_step(self, lr, hr, stop):
+    def _replica_step(self, lr, hr, noise, stop):
         share = 1 / replicas.count()
         hr = tf.cast(hr, tf.float32)
         with tf.GradientTape() as g_tape:
@@ -93,7 +97,7 @@ class AdversarialStep:
             with tf.GradientTape() as d_tape:
                 d_real = self._d.model(hr, training=True)
                 d_fake = self._d.model(sr, training=True)
-                d_loss = self._discriminator_loss(d_real, d_fake, hr, sr)
+                d_loss = self._discriminator_loss(d_real, d_fake, hr, sr, noise)
                 d_scaled = self._d.scaled(d_loss * share)
             parts = {term.name: term.loss(sr, hr) for term in self._terms}
             parts["adversarial"] = self._gan.generator(d_real, d_fake)
@@ -116,26 +120,40 @@ class AdversarialStep:
         self._d.apply(gradients[len(g_variables):], d_variables)
         return logged
 
-    def _discriminator_loss(self, d_real, d_fake, hr, sr):
+    def _discriminator_loss(self, d_real, d_fake, hr, sr, noise):
         one, zero = 1.0, 0.0
         if self._label_noise:
-            one = 1.0 - self._uniform(d_real, 0) * self._label_noise
-            zero = self._uniform(d_fake, 1) * self._label_noise
+            one = 1.0 - _column(noise, 0, d_real) * self._label_noise
+            zero = _column(noise, 1, d_fake) * self._label_noise
         loss = self._gan.discriminator(d_real, d_fake, one, zero)
         if self._penalty_weight:
             loss += self._penalty_weight * gradient_penalty(
                 lambda x: self._d.model(x, training=True), hr, tf.stop_gradient(sr),
-                self._uniform(hr, 2))
+                _column(noise, 2, hr))
         return loss
 
-    def _uniform(self, like, purpose):
-        """One number in [0, 1) per image, drawn from seed, step, place and purpose alone."""
-        images = like.shape[0] or tf.shape(like)[0]
-        # For the whole batch, of which a replica takes its share as of the images.
-        shape = [images * replicas.count()] + [1] * (len(like.shape) - 1)
-        seed = tf.stack([tf.constant(self._seed, tf.int64), 64 * self._draws + purpose])
-        first = replicas.rank() * images
-        return tf.random.stateless_uniform(shape, seed)[first:first + images]
+    def _draw(self, lr):
+        """Numbers in [0, 1) for the images of the whole batch and each purpose, (N, 3).
+
+        From seed and step alone, on the host, since an NPU has no random numbers that a resumed run
+        could repeat.
+        """
+        if self._drawn is None:
+            self._drawn = int(self._draws.numpy())
+        strategy = tf.distribute.get_strategy()
+        share = strategy.experimental_local_results(lr)[0].shape[0]
+        images = share * strategy.num_replicas_in_sync * npu.processes()
+        stream = np.random.Philox(np.random.SeedSequence((self._seed, self._drawn)))
+        self._drawn += 1
+        numbers = stream.random_raw(3 * images).reshape(images, 3) >> np.uint64(40)
+        return tf.constant(numbers / 2**24, tf.float32)
+
+
+def _column(noise, purpose, like):
+    """The numbers of a replica's images for one purpose, to be used with a tensor of its images."""
+    images = like.shape[0]
+    first = replicas.rank() * images
+    return tf.reshape(noise[first:first + images, purpose], [images] + [1] * (len(like.shape) - 1))
 
 
 def build_step(options, make_generator, make_discriminator, pixel_loss=None):
