@@ -6,6 +6,9 @@ import signal
 import sys
 
 
+_at_once = False
+
+
 class UserError(Exception):
     """A mistake the user can correct; its text says what, where and what to do."""
 
@@ -42,7 +45,25 @@ def run_command(main, argv=None):
         status = _fail(f"{error.filename}: {error.strerror}")
     except KeyboardInterrupt:
         status = 128 + signal.SIGINT
+    except SystemExit as end:
+        if not (_at_once and isinstance(end.code, int)):
+            raise
+        status = end.code
+    if _at_once:
+        sys.stdout.flush()
+        sys.stderr.flush()
+        os._exit(status or 0)
     sys.exit(status or 0)
+
+
+def end_at_once():
+    """Let `run_command` end the process without Python's clearing up.
+
+    Where TensorFlow's servers have threads of their own, these may still call Python, and then
+    abort the process that was done.
+    """
+    global _at_once
+    _at_once = True
 
 
 def _fail(message):

@@ -16,7 +16,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from common import npu
-from common.cli import UserError
+from common.cli import UserError, end_at_once
 from common.cluster import PATIENCE, find_cluster
 from common.session import CHIPS, cores, session_config
 from common.watch import Watch, give_up
@@ -211,6 +211,7 @@ def _join(cluster):
     """The strategy over all processes; waits until they are up."""
     from common.keras_compat import tf
 
+    end_at_once()
     os.environ["TF_CONFIG"] = cluster.tf_config
     others = len(cluster.addresses) - 1
     patience = threading.Timer(PATIENCE, give_up, [

@@ -26,11 +26,13 @@ class Watch:
     def __init__(self, cluster):
         self._cluster = cluster
         self._stop = threading.Event()
-        threading.Thread(target=self._run, daemon=True).start()
+        self._thread = threading.Thread(target=self._run, daemon=True)
+        self._thread.start()
 
     def stop(self):
         """The others may leave now."""
         self._stop.set()
+        self._thread.join()  # not to be cut off within TensorFlow when the process ends
 
     def explain(self):
         """Raise a `UserError` where a failure comes from a process that is gone."""

@@ -28,7 +28,8 @@ def add_up(gradients, logged):
     """
     if count() == 1:
         return gradients, logged
-    values = [*gradients, *logged.values()]
+    # Of an input TensorFlow does not know the device, and to exchange it must.
+    values = [*gradients, *map(tf.identity, logged.values())]
     if npu.processes() > 1:
         values = npu.add_up(values)
     else:
