@@ -55,7 +55,7 @@ def graphs(networks, tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def tf1_python():
-    """The interpreter of the tf1 stack; `scripts/run_tests.sh` makes it where there is Python 3.7."""
+    """The interpreter of the tf1 stack, which `scripts/run_tests.sh` makes if it finds Python 3.7."""
     path = os.environ.get("SR_ZOO_TF1_PYTHON")
     if not path:
         setup = subprocess.run(
@@ -187,8 +187,6 @@ def test_the_chip_and_precision_mode_reach_the_session_and_the_device_is_named(
 
     monkeypatch.setattr(device, "session_config", session_config)
     monkeypatch.setenv("ASCEND_DEVICE_ID", "3")
-    # A stock TensorFlow heeds an optimizer that it does not know only once a graph is rewritten.
-    monkeypatch.setattr(frozen.FrozenUpscaler, "_forward", lambda _, lr: lr.repeat(2, 0).repeat(2, 1))
     write_image(tmp_path / "a.png", photo(8, 8))
     assert not main(["--frozen", str(graphs["edsr"]), str(tmp_path / "a.png"), "-o",
                      str(tmp_path / "b.png"), "--chip", "npu", "--precision_mode", "must_keep"])
