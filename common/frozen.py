@@ -7,7 +7,6 @@ an Ascend NPU runs it.
 """
 
 import json
-import os
 import warnings
 from collections import namedtuple
 from pathlib import Path
@@ -23,6 +22,15 @@ TILE = 192
 # On the input node: TensorFlow takes every attribute that begins with an underscore, and a compiler
 # for another device has no node more to convert.
 _METADATA = "_sr_zoo"
+
+# Attributes that came after TensorFlow 1.15. With their default they do what it does without them.
+_LATER = {"BatchMatMul": ("grad_x", "grad_y"), "BatchMatMulV2": ("grad_x", "grad_y"),
+          "DepthwiseConv2dNative": ("explicit_paddings",),
+          "FusedBatchNorm": ("exponential_avg_factor",),
+          "FusedBatchNormV2": ("exponential_avg_factor",),
+          "FusedBatchNormV3": ("exponential_avg_factor",), "GatherNd": ("bad_indices_policy",),
+          "MatMul": ("grad_a", "grad_b"), "MaxPool": ("explicit_paddings",),
+          "ScatterNd": ("bad_indices_policy",), "TopKV2": ("Tk", "index_type")}
 
 # definition: the GraphDef. tile: side of the window; overlap: what the network sees around the part
 # of it that is kept; grid: what both are multiples of; all in LR pixels.
@@ -102,7 +110,6 @@ class FrozenUpscaler(Enlarger):
         with tf.Graph().as_default() as tf_graph:
             tf.import_graph_def(graph.definition, name="")
         self._session = tf.compat.v1.Session(graph=tf_graph, config=config)
-        self.device = _device(config, self._session)
 
     def __enter__(self):
         return self
@@ -164,11 +171,8 @@ def _freeze(model, tile):
 
 
 def _folded(definition, output):
-    """A graph after Grappler's constant folding, without attributes that have their default.
-
-    An attribute that came after TensorFlow 1.15 has its default unless the network asks for more.
-    """
-    from tensorflow.python.framework import meta_graph
+    """A graph after Grappler's constant folding, as TensorFlow 1.15 knows its operations."""
+    from tensorflow.python.framework import op_def_registry
     from tensorflow.python.grappler import tf_optimizer
 
     from common.keras_compat import tf
@@ -179,19 +183,17 @@ def _folded(definition, output):
     rewrites = config.graph_options.rewrite_options
     rewrites.optimizers.extend(["constfold", "dependency"])
     rewrites.min_graph_nodes = -1  # small ones too
-    meta.graph_def.CopyFrom(tf_optimizer.OptimizeGraph(config, meta))
-    meta_graph.strip_graph_default_valued_attrs(meta)
-    for node in meta.graph_def.node:
+    with tf.Graph().as_default() as graph:  # all attributes: atc knows no defaults
+        tf.import_graph_def(tf_optimizer.OptimizeGraph(config, meta), name="")
+    definition = graph.as_graph_def()
+    for node in definition.node:
         node.device = ""
         for name in [name for name in node.attr if name.startswith("_")]:
             del node.attr[name]
-    return meta.graph_def
-
-
-def _device(config, session):
-    """What a session runs on, for the log."""
-    rewrites = config.graph_options.rewrite_options
-    if any(optimizer.name == "NpuOptimizer" for optimizer in rewrites.custom_optimizers):
-        return f"NPU {os.environ.get('ASCEND_DEVICE_ID', '0')}"
-    gpus = [d.name for d in session.list_devices() if d.device_type == "GPU"]
-    return f"GPU ({gpus[0]})" if gpus else f"CPU ({os.cpu_count()} cores)"
+        defaults = {attr.name: attr.default_value for attr in op_def_registry.get(node.op).attr}
+        for name in set(_LATER.get(node.op, ())) & set(node.attr):
+            if node.attr[name] != defaults[name]:
+                raise UserError(f"{node.name} needs {name} of {node.op}, which TensorFlow 1.15 "
+                                "does not have; the network cannot be exported as frozen_pb")
+            del node.attr[name]
+    return definition

@@ -1,7 +1,9 @@
 """Enlarge image files with a network: `python -m scripts.upscale IN... -o OUT`."""
 
+import logging
 import sys
 import time
+from contextlib import contextmanager
 from pathlib import Path
 
 from common.cli import UserError, one_line, run_command
@@ -88,10 +90,26 @@ def _with_frozen_graph(sources, arguments):
         raise UserError(f"{holds}, not x{arguments.scale}; correct --scale or --frozen")
     work = plan(sources, arguments.inputs, arguments.output, graph.scale)
     make_folder(work[0][1].parent)
-    with frozen.FrozenUpscaler(graph, arguments.chip, arguments.precision_mode,
-                               arguments.self_ensemble, progress=True) as upscaler:
-        print(f"{holds}, tiles of {graph.tile}x{graph.tile}; device: {upscaler.device}")
+    print(f"{holds}, tiles of {graph.tile}x{graph.tile}")
+    with _log_shown():
+        upscaler = frozen.FrozenUpscaler(graph, arguments.chip, arguments.precision_mode,
+                                         arguments.self_ensemble, progress=True)
+    with upscaler:
         return _enlarge(work, upscaler)
+
+
+@contextmanager
+def _log_shown():
+    """Show what the zoo logs: which device it is."""
+    log, handler = logging.getLogger("sr_zoo"), logging.StreamHandler(sys.stdout)
+    level = log.level
+    log.addHandler(handler)
+    log.setLevel(logging.INFO)
+    try:
+        yield
+    finally:
+        log.removeHandler(handler)
+        log.setLevel(level)
 
 
 def _enlarge(work, upscaler):
