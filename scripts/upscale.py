@@ -90,10 +90,10 @@ def _with_frozen_graph(sources, arguments):
         raise UserError(f"{holds}, not x{arguments.scale}; correct --scale or --frozen")
     work = plan(sources, arguments.inputs, arguments.output, graph.scale)
     make_folder(work[0][1].parent)
-    print(f"{holds}, tiles of {graph.tile}x{graph.tile}")
     with _log_shown():
         upscaler = frozen.FrozenUpscaler(graph, arguments.chip, arguments.precision_mode,
                                          arguments.self_ensemble, progress=True)
+    print(f"{holds}, tiles of {graph.tile}x{graph.tile}")
     with upscaler:
         return _enlarge(work, upscaler)
 

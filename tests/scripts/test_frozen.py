@@ -151,10 +151,10 @@ def test_upscale_gives_what_keras_gives_on_each_stack(stack, networks, graphs, p
             " *sys.argv[2:], '-o', name])\n")
     done = run("-c", code, graphs["edsr"].parent, *images, cwd=tmp_path, python=python)
     assert (done.returncode, done.stderr) == (0, "")
+    assert done.stdout.count("session: CPU (") == 2
     for name in ("edsr", "bsrn"):
         graph = frozen.read(graphs[name])
-        assert f"{graph.path} holds {name} x{graph.scale}, tiles of {TILE}x{TILE}\nsession: CPU (" \
-            in done.stdout
+        assert f"{graph.path} holds {name} x{graph.scale}, tiles of {TILE}x{TILE}\n" in done.stdout
         keras = Upscaler(networks[name], TILE - 2 * graph.overlap, graph.overlap)
         for file, image in images.items():
             sr, _ = read_image(tmp_path / name / file.replace(".", f"_x{graph.scale}."))
@@ -190,6 +190,31 @@ def test_the_chip_and_precision_mode_reach_the_session(graphs, photo, tmp_path, 
     assert not main(["--frozen", str(graphs["edsr"]), str(tmp_path / "a.png"), "-o",
                      str(tmp_path / "b.png"), "--chip", "npu", "--precision_mode", "must_keep"])
     assert asked == [("npu", "must_keep")]
+
+
+@pytest.mark.parametrize("stack", ["this", "tf1"])
+def test_the_adapter_is_loaded_first_and_the_graph_runs_in_its_session(
+        stack, networks, graphs, photo, tmp_path, run, request):
+    """With an adapter that does nothing, TensorFlow runs the session of an NPU on the CPU."""
+    python = sys.executable if stack == "this" else request.getfixturevalue(f"{stack}_python")
+    for path, text in (
+            ("npu_device/__init__.py", "from npu_device import compat"),
+            ("npu_device/compat.py", "import tensorflow as tf\n"
+                                     "def enable_v1(): tf.compat.v1.disable_v2_behavior()"),
+            ("npu_bridge/__init__.py", ""), ("npu_bridge/npu_init.py", "")):
+        (tmp_path / path).parent.mkdir(exist_ok=True)
+        (tmp_path / path).write_text(text)
+    image = photo(100, 90)
+    write_image(tmp_path / "a.png", image)
+    done = run("-m", "scripts.upscale", "--frozen", graphs["bsrn"], "a.png", "-o", "b.png",
+               "--chip", "npu", cwd=tmp_path, python=python,
+               env={"PYTHONPATH": f"{ROOT}{os.pathsep}{tmp_path}", "ASCEND_DEVICE_ID": "3"})
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.startswith("session: NPU 3 (npu)\n")
+    graph = frozen.read(graphs["bsrn"])
+    keras = Upscaler(networks["bsrn"], TILE - 2 * graph.overlap, graph.overlap)
+    sr, _ = read_image(tmp_path / "b.png")
+    assert np.abs(np.int16(sr) - keras(image)).max() <= 1
 
 
 @pytest.mark.parametrize("stack", ["this", "tf1"])
