@@ -17,6 +17,7 @@ from common.inference import Upscaler
 from common.keras_compat import set_seed, tf
 from scripts.export import export
 from scripts.export import main as export_main
+from scripts.npu_findings import check_graph, read_support
 from scripts.upscale import main
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -109,6 +110,7 @@ def test_a_graph_has_one_input_of_fixed_size_and_neither_variables_nor_functions
         tf.import_graph_def(graph, name="")
     assert tf_graph.get_tensor_by_name("lr:0").shape == lr.shape
     assert tf_graph.get_tensor_by_name("sr:0").shape == expected.shape
+    assert check_graph(tf_graph, read_support(environment={})) == []
     with tf.compat.v1.Session(graph=tf_graph) as session:
         np.testing.assert_allclose(session.run("sr:0", {"lr:0": lr}), expected, atol=0.005)
 
@@ -284,6 +286,14 @@ def test_what_tensorflow_1_15_cannot_is_refused():
                            explicit_paddings=[0, 0, 1, 1, 1, 1, 0, 0], name="pool")
     with pytest.raises(UserError, match="pool needs explicit_paddings of MaxPool"):
         frozen._folded(graph.as_graph_def(), "pool:0")
+
+
+def test_the_guide_names_the_graph_as_it_is():
+    text = (ROOT / "docs" / "ascend.md").read_text(encoding="utf-8")
+    side = frozen.TILE
+    assert f'--input_shape="{frozen.INPUT}:1,{side},{side},3"' in text
+    assert f"`{frozen.INPUT}`, float32 RGB of shape\n(1, {side}, {side}, 3)" in text
+    assert f"output `{frozen.OUTPUT}`" in text
 
 
 def test_the_export_command(tmp_path, capsys):
