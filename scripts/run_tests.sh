@@ -68,7 +68,8 @@ fi
 
 SR_ZOO_TF1_PYTHON=""
 if bash scripts/setup.sh --stack tf1 --find >/dev/null 2>"$work/tf1"; then
-  SR_ZOO_TF1_PYTHON="$(bash scripts/setup.sh --stack tf1 --python)"
+  SR_ZOO_TF1_PYTHON="$(bash scripts/setup.sh --stack tf1 --python)" ||
+    lines+=("tf1: the environment could not be made (above)") # its tests fail with CI=true, else are skipped
 else
   lines+=("tf1: no frozen graph was run on TensorFlow 1.15: $(sed -n 's/^error: //p' "$work/tf1")")
 fi
