@@ -24,36 +24,12 @@ _SHRINKING = ("SpaceToDepth", "Conv2D", "DepthwiseConv2dNative", *_POOLS)
 _CALLS = ("PartitionedCall", "StatefulPartitionedCall", "While", "StatelessWhile", "If")
 
 
-class Upscaler:
-    """Enlarges images with a network that maps RGB float32 NHWC in [0, 255] to `scale` the size.
+class Enlarger:
+    """Enlarges images by `scale`, in windows that a subclass puts through a network.
 
-    Args:
-        model: a Keras model of one scale.
-        tile: 0 for automatic (whole images, and tiles where the network's tensors would pass
-            `AUTOMATIC_BYTES`), or N for tiles of N LR pixels.
-        tile_overlap: LR pixels around a tile that the network sees as well; by default the radius
-            of its receptive field, at most `MAX_OVERLAP` pixels of its coarsest features.
-
-    For a network that works on blocks of LR pixels both are rounded up to a multiple of the block.
-
-        self_ensemble: mean over the 8 flips and rotations (arXiv 1511.02228): 8 times the work.
-        progress: a bar over the tiles of a large image.
-
-    Raises:
-        UserError: a negative tile or overlap, or a model of several scales.
+    The subclass sets `scale`, `self_ensemble` and `progress`, and has `_tiling(height, width)` and
+    `_forward(window)` as `Upscaler` has them.
     """
-
-    def __init__(self, model, tile=0, tile_overlap=None, self_ensemble=False, progress=False):
-        from common.keras_compat import function, tf
-
-        if tile < 0 or (tile_overlap or 0) < 0:
-            raise UserError("tile and tile_overlap are LR pixels, 0 or more")
-        self.scale = model_scale(model)
-        self.tile, self.tile_overlap = tile, tile_overlap
-        self.self_ensemble, self.progress = self_ensemble, progress
-        self._model = model
-        self._network = function(lambda x: tf.cast(model(x, training=False), tf.float32))
-        self._footprint = None
 
     def __call__(self, image):
         """Enlarge an image of any kind.
@@ -124,6 +100,45 @@ class Upscaler:
                 (x.first - x.start) * s:(x.last - x.start) * s]
         return result[:height * s, :width * s]
 
+    def _bar(self, windows):
+        if not self.progress:
+            return windows
+        from tqdm import tqdm
+
+        return tqdm(windows, "tiles", leave=False, disable=None, unit="tile")
+
+
+class Upscaler(Enlarger):
+    """Enlarges images with a network that maps RGB float32 NHWC in [0, 255] to `scale` the size.
+
+    Args:
+        model: a Keras model of one scale.
+        tile: 0 for automatic (whole images, and tiles where the network's tensors would pass
+            `AUTOMATIC_BYTES`), or N for tiles of N LR pixels.
+        tile_overlap: LR pixels around a tile that the network sees as well; by default the radius
+            of its receptive field, at most `MAX_OVERLAP` pixels of its coarsest features.
+
+    For a network that works on blocks of LR pixels both are rounded up to a multiple of the block.
+
+        self_ensemble: mean over the 8 flips and rotations (arXiv 1511.02228): 8 times the work.
+        progress: a bar over the tiles of a large image.
+
+    Raises:
+        UserError: a negative tile or overlap, or a model of several scales.
+    """
+
+    def __init__(self, model, tile=0, tile_overlap=None, self_ensemble=False, progress=False):
+        from common.keras_compat import function, tf
+
+        if tile < 0 or (tile_overlap or 0) < 0:
+            raise UserError("tile and tile_overlap are LR pixels, 0 or more")
+        self.scale = model_scale(model)
+        self.tile, self.tile_overlap = tile, tile_overlap
+        self.self_ensemble, self.progress = self_ensemble, progress
+        self._model = model
+        self._network = function(lambda x: tf.cast(model(x, training=False), tf.float32))
+        self._footprint = None
+
     def _tiling(self, height, width):
         """Height and width of a tile, the overlap and what all are multiples of, for an image."""
         whole = (height, width), 0, 1
@@ -132,9 +147,7 @@ class Upscaler:
         if self._footprint is None:
             self._footprint = footprint(self._model)
         grid, overlap = self._footprint.grid, self.tile_overlap
-        if overlap is None:
-            overlap = min(self._footprint.radius, MAX_OVERLAP * grid)
-        overlap = _up_to(overlap, grid)
+        overlap = needed_overlap(self._footprint) if overlap is None else _up_to(overlap, grid)
         if self.tile:
             return (_up_to(self.tile, grid),) * 2, overlap, grid
         window = int((AUTOMATIC_BYTES / self._footprint.bytes_per_pixel) ** 0.5)
@@ -147,6 +160,7 @@ class Upscaler:
         return tuple(_up_to(side, grid) for side in sides), overlap, grid
 
     def _forward(self, window):
+        """The network's output for float32 [h, w, 3], float32 [h*scale, w*scale, 3]."""
         from common.keras_compat import tf
 
         try:
@@ -154,13 +168,6 @@ class Upscaler:
         except tf.errors.ResourceExhaustedError as error:
             raise UserError(f"out of memory at {window.shape[1]}x{window.shape[0]} pixels; use "
                             "smaller tiles (--tile N)") from error
-
-    def _bar(self, windows):
-        if not self.progress:
-            return windows
-        from tqdm import tqdm
-
-        return tqdm(windows, "tiles", leave=False, disable=None, unit="tile")
 
 
 def cut(size, tile, overlap):
@@ -220,6 +227,11 @@ def footprint(model):
     output = concrete.outputs[0]
     return Footprint(int(output.shape[1]) // _PROBE, int(np.ceil(radius[output.ref()])),
                      largest / _PROBE**2, grid)
+
+
+def needed_overlap(found):
+    """LR pixels around a tile that a network of this `Footprint` sees, a multiple of its grid."""
+    return _up_to(min(found.radius, MAX_OVERLAP * found.grid), found.grid)
 
 
 def _reach(op):

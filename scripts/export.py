@@ -1,7 +1,8 @@
 """Write a network for other programs: `python -m scripts.export --format F --output PATH`.
 
 The result takes RGB float32 NHWC in [0, 255] of any height, width and batch size as `lr` and gives
-`sr` of the same kind, `scale` times as large and not clipped, as the network in Python does.
+`sr` of the same kind, `scale` times as large and not clipped, as the network in Python does. A
+frozen graph takes one window of a fixed size, see `common.frozen`.
 """
 
 import importlib.util
@@ -12,6 +13,7 @@ from pathlib import Path
 import numpy as np
 
 import models
+from common import frozen
 from common.cli import UserError, did_you_mean, run_command
 from common.data.datasets import open_images
 from common.files import atomic_folder, atomic_path
@@ -27,34 +29,35 @@ def main(argv):
     """Run the command."""
     arguments = _parser().read(argv)
     arguments.chip = "cpu"  # what is written is the same, and the check needs no other
-    check_target(arguments.format, arguments.output)
+    check_target(arguments.format, arguments.output, arguments.tile)
     choice = choose_weights(arguments)
     model = models.load(choice.path, scale=choice.scale)
-    difference = export(model, arguments.format, arguments.output)
+    difference = export(model, arguments.format, arguments.output, arguments.tile)
     print(f"{arguments.output}: {choice.model} x{choice.scale} as {arguments.format}; largest "
           f"difference from Keras on a photograph: {difference:.6f} of 255")
 
 
-def export(model, format, path):
+def export(model, format, path, tile=None):
     """Write a network and check the result; where the check fails nothing is left.
 
     Args:
         model: of `models.create` or `models.load`, with one scale and float32.
         format: a key of `FORMATS`.
         path: file, or folder for a format that is one; an older one is replaced.
+        tile: side of the input of a frozen graph, see `common.frozen.write`.
 
     Returns:
         the largest difference from the model, see `check`.
 
     Raises:
         UserError: an unknown format, a package for it is not installed, the path is something
-            else, or the result differs by more than `TOLERANCE`.
+            else, a tile that cannot be, or the result differs by more than `TOLERANCE`.
     """
-    check_target(format, path)
+    check_target(format, path, tile)
     if isinstance(model.output, dict):
         raise UserError(f"{model.name} has several scales; load it with one of them to export it")
     with FORMATS[format].atomic(path) as temporary:
-        FORMATS[format].write(model, temporary)
+        FORMATS[format].write(model, temporary, **({} if tile is None else {"tile": tile}))
         difference = check(model, format, temporary)
         if not difference <= TOLERANCE:
             raise UserError(f"the {format} of {model.name} differs from Keras by {difference:.4f} "
@@ -77,8 +80,9 @@ def check(model, format, path):
     run = FORMATS[format].open(path)
     photo = read_rgb(open_images("demo", None, 1)[0].hr)
     differences = []
-    for height, width in _SIZES:
-        lr = photo[-height:, -width:][None].astype("float32")
+    for height, width in getattr(run, "sizes", _SIZES):
+        # Repeated where a window is larger than the photograph.
+        lr = np.resize(photo[-height:, -width:], (1, height, width, 3)).astype("float32")
         ours, theirs = np.asarray(model(lr, training=False)), run(lr)
         scale = 255 / max(255, np.abs(ours).max())
         differences.append(np.abs(ours - theirs).max() * scale if ours.shape == theirs.shape
@@ -86,11 +90,13 @@ def check(model, format, path):
     return float(np.max(differences))
 
 
-def check_target(format, path):
-    """Raise a `UserError` where a format cannot be written to a path."""
+def check_target(format, path, tile=None):
+    """Raise a `UserError` where a format cannot be written to a path, or has no tiles."""
     if format not in FORMATS:
         raise UserError(f"no format {format!r}{did_you_mean(format, FORMATS)}; choose one of "
                         f"{', '.join(FORMATS)}")
+    if tile is not None and format != "frozen_pb":
+        raise UserError(f"--tile is the input's side in a frozen_pb; {format} takes any size")
     path, suffix, marker = Path(path), FORMATS[format].suffix, FORMATS[format].marker
     lacking = [name for name in FORMATS[format].packages if importlib.util.find_spec(name) is None]
     if lacking:
@@ -152,6 +158,18 @@ def _open_onnx(path):
     return lambda lr: session.run(["sr"], {"lr": lr})[0]
 
 
+class _OpenFrozen:
+    """A frozen graph on one window, in a session of its own for each call."""
+
+    def __init__(self, path):
+        self.graph = frozen.read(path)
+        self.sizes = [(self.graph.tile, self.graph.tile)]
+
+    def __call__(self, lr):
+        with frozen.FrozenUpscaler(self.graph, "cpu") as upscaler:
+            return upscaler.predict(lr[0])[None]
+
+
 # suffix of the file, or None for a folder with a file `marker`; packages that it takes; atomic,
 # from common.files; write(model, path); open(path), which gives a function of NHWC arrays.
 Format = namedtuple("Format", "suffix marker packages atomic write open")
@@ -160,15 +178,16 @@ FORMATS = {
                           _open_saved_model),
     "onnx": Format(".onnx", None, ("tf2onnx", "onnx", "onnxruntime"), atomic_path, _write_onnx,
                    _open_onnx),
+    "frozen_pb": Format(".pb", None, (), atomic_path, frozen.write, _OpenFrozen),
 }
 
 
 def _parser():
     parser = OneLineParser(
         prog="python -m scripts.export",
-        description="Write a network for other programs, with free height and width, and check "
-                    "that it gives what Keras gives. It takes and gives RGB float32 NHWC in "
-                    "0..255.")
+        description="Write a network for other programs, with free height and width except in a "
+                    "frozen graph, and check that it gives what Keras gives. It takes and gives "
+                    "RGB float32 NHWC in 0..255.")
     parser.add_argument("--weights", metavar="W",
                         help="weight file of the zoo (.h5); default: the one that comes with it")
     parser.add_argument("--model", metavar="M",
@@ -176,8 +195,12 @@ def _parser():
     parser.add_argument("--scale", type=int, metavar="S",
                         help="scale; default: 2, or what --weights holds")
     parser.add_argument("--format", required=True, choices=list(FORMATS),
-                        help="saved_model: a folder; onnx: a file (opset 13)")
+                        help="saved_model: a folder; onnx: a file (opset 13); frozen_pb: a "
+                             "GraphDef of TensorFlow 1.15, for NPUs and scripts.upscale --frozen")
     parser.add_argument("--output", required=True, metavar="PATH", help="file or folder to write")
+    parser.add_argument("--tile", type=int, metavar="N",
+                        help="side of the input of a frozen_pb in LR pixels, of which the middle "
+                             f"is kept; default: {frozen.TILE}, more for a network that sees far")
     return parser
 
 

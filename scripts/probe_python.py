@@ -1,6 +1,6 @@
 """Tell scripts/setup.sh what the Python that runs this file has; it runs on any Python, 2 too.
 
-    python probe_python.py main|ascend REQUIREMENTS...
+    python probe_python.py main|ascend|tf1 REQUIREMENTS...
 
 prints `key value` lines: version, executable, prefix, packages (site-packages of a virtual
 environment, or -), venv (yes/no: can make one), tensorflow (version or -), fits (yes/no: that
@@ -45,7 +45,7 @@ def main(arguments):
     tensorflow = tensorflow_version()
     put("tensorflow", tensorflow or "-")
     put("fits", "yes" if tensorflow and fits(stack, tensorflow) else "no")
-    put("missing", " ".join(missing(files)))
+    put("missing", " ".join(missing(stack, files)))
 
 
 def put(key, value):
@@ -107,11 +107,13 @@ def imported_version():
 def fits(stack, tensorflow):
     if stack == "ascend":
         return tensorflow.startswith("2.6.") and sys.version_info[:2] in ((3, 7), (3, 8), (3, 9))
+    if stack == "tf1":
+        return tensorflow.startswith("1.15.")
     keras = installed_version("keras") if tensorflow.startswith("2.21.") else None
     return bool(keras) and keras.startswith("3.")
 
 
-def missing(files):
+def missing(stack, files):
     lacking = []
     for path in files:
         with open(path) as file:
@@ -122,8 +124,9 @@ def missing(files):
                     continue
                 name = spec.split("==")[0].strip().lower()
                 if spec and name != "tensorflow" and not has(MODULES.get(name, name)):
-                    # The pins are of versions for Python 3.9 and newer.
-                    lacking.append(spec if sys.version_info >= (3, 9) else name)
+                    # The other stacks' pins are of versions for Python 3.9 and newer.
+                    pinned = stack == "tf1" or sys.version_info >= (3, 9)
+                    lacking.append(spec if pinned else name)
     return lacking
 
 

@@ -3,6 +3,7 @@
 # `bash scripts/run_tests.sh [pytest arguments]`. The last line is `N passed, N failed, N skipped`,
 # where a test's error, a crash of pytest and a complaint of ruff each count as failed.
 # Without a Python for the ascend stack the main stack runs alone; with CI=true that is a failure.
+# Where a Python 3.7 is found, frozen graphs are run on TensorFlow 1.15 as well.
 set -euo pipefail
 
 here="${BASH_SOURCE[0]%/*}"
@@ -64,6 +65,15 @@ ascend_python=""
 if bash scripts/setup.sh --stack ascend --test --find >/dev/null 2>"$work/ascend"; then
   ascend_python="$(bash scripts/setup.sh --stack ascend --test --python)"
 fi
+
+SR_ZOO_TF1_PYTHON=""
+if bash scripts/setup.sh --stack tf1 --find >/dev/null 2>"$work/tf1"; then
+  SR_ZOO_TF1_PYTHON="$(bash scripts/setup.sh --stack tf1 --python)" ||
+    lines+=("tf1: the environment could not be made (above)") # its tests fail with CI=true, else are skipped
+else
+  lines+=("tf1: no frozen graph was run on TensorFlow 1.15: $(sed -n 's/^error: //p' "$work/tf1")")
+fi
+export SR_ZOO_TF1_PYTHON
 
 check_style "$main_python"
 # Tests that carry files from one stack to the other run the other's interpreter.

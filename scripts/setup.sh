@@ -4,11 +4,13 @@ set -euo pipefail
 
 usage() {
   cat <<'TXT'
-usage: bash scripts/setup.sh [--stack main|ascend] [--test] [--python | --find]
+usage: bash scripts/setup.sh [--stack main|ascend|tf1] [--test] [--python | --find]
 
   --stack main     .venv: Python 3.11 to 3.13, requirements.txt (GPU and CPU; the default)
   --stack ascend   .venv-ascend: Python 3.9, requirements-npu.txt (TensorFlow 2.6.5, for an NPU)
-  --test           with the packages of requirements-test.txt
+  --stack tf1      .venv-tf1: Python 3.7, requirements-tf1.txt (TensorFlow 1.15; it only runs frozen
+                   graphs, with which the tests check that these load there)
+  --test           with the packages of requirements-test.txt (not for tf1)
   --python         print the path of the interpreter to use, and nothing else, on stdout
   --find           install nothing: print the Python it would use or build from, or fail
 
@@ -24,7 +26,7 @@ stack=main test=0 print=0 find=0
 while [ $# -gt 0 ]; do
   case "$1" in
     --stack=*) stack="${1#*=}" ;;
-    --stack) [ $# -gt 1 ] || fail "--stack needs a value: main or ascend"; stack="$2"; shift ;;
+    --stack) [ $# -gt 1 ] || fail "--stack needs a value: main, ascend or tf1"; stack="$2"; shift ;;
     --test) test=1 ;;
     --python) print=1 ;;
     --find) find=1 ;;
@@ -42,13 +44,16 @@ case "$stack" in
         versions="3.13 3.12 3.11" wanted="3.11, 3.12 or 3.13" ;;
   ascend) venv="$root/.venv-ascend" requirements="$root/requirements-npu.txt"
           versions="3.9" wanted="3.9" ;;
-  *) fail "no stack $stack; choose main or ascend" ;;
+  tf1) venv="$root/.venv-tf1" requirements="$root/requirements-tf1.txt"
+       versions="3.7" wanted="3.7"
+       [ "$test" = 0 ] || fail "--stack tf1 has no test packages; leave out --test" ;;
+  *) fail "no stack $stack; choose main, ascend or tf1" ;;
 esac
 stamp="$venv/.sr-zoo" log="$venv/setup.log"
 
 # With the driver, not the chip: what decides is whether CUDA's libraries could be used.
 flavour=tensorflow-cpu
-if [ "$(uname -s)-$(uname -m)" != Linux-x86_64 ]; then
+if [ "$(uname -s)-$(uname -m)" != Linux-x86_64 ] || [ "$stack" = tf1 ]; then
   flavour=tensorflow
 elif [ "$stack" = main ]; then
   for trace in ${SR_ZOO_NVIDIA_TRACES-/proc/driver/nvidia/version /dev/nvidiactl /usr/lib/wsl/lib/libcuda.so.1}; do

@@ -1,10 +1,13 @@
 """Enlarge image files with a network: `python -m scripts.upscale IN... -o OUT`."""
 
+import logging
 import sys
 import time
+from contextlib import contextmanager
 from pathlib import Path
 
 from common.cli import UserError, one_line, run_command
+from common.device import quiet_tensorflow
 from common.files import make_folder
 from common.images import IMAGE_SUFFIXES, list_images, read_image, write_image
 from common.options import OneLineParser
@@ -15,6 +18,8 @@ def main(argv):
     """Run the command; status 2 if an input could not be enlarged."""
     arguments = _parser().read(argv)
     sources = find_sources(arguments.inputs)
+    if arguments.frozen:
+        return _with_frozen_graph(sources, arguments)
     choice = choose_weights(arguments)
     work = plan(sources, arguments.inputs, arguments.output, choice.scale)
     make_folder(work[0][1].parent)
@@ -68,6 +73,45 @@ def plan(sources, inputs, output, scale):
     return [(source, target) for target, source in targets.items()]
 
 
+def _with_frozen_graph(sources, arguments):
+    """`main` with a frozen graph: all that it runs works on TensorFlow 1.15 and Python 3.7 too."""
+    for name in _SETTLED:
+        if getattr(arguments, name) not in (None, 0, "auto"):
+            raise UserError(f"--{name} has no effect on a frozen graph: give it to what makes the "
+                            "graph, or leave out --frozen")
+    quiet_tensorflow(arguments.chip)
+    from common import frozen
+
+    graph = frozen.read(arguments.frozen)
+    holds = f"{graph.path} holds {graph.model} x{graph.scale}"
+    if arguments.model not in (None, graph.model):
+        raise UserError(f"{holds}, not {arguments.model}; correct --model or --frozen")
+    if arguments.scale not in (None, graph.scale):
+        raise UserError(f"{holds}, not x{arguments.scale}; correct --scale or --frozen")
+    work = plan(sources, arguments.inputs, arguments.output, graph.scale)
+    make_folder(work[0][1].parent)
+    with _log_shown():
+        upscaler = frozen.FrozenUpscaler(graph, arguments.chip, arguments.precision_mode,
+                                         arguments.self_ensemble, progress=True)
+    print(f"{holds}, tiles of {graph.tile}x{graph.tile}")
+    with upscaler:
+        return _enlarge(work, upscaler)
+
+
+@contextmanager
+def _log_shown():
+    """Show what the zoo logs: which device it is."""
+    log, handler = logging.getLogger("sr_zoo"), logging.StreamHandler(sys.stdout)
+    level = log.level
+    log.addHandler(handler)
+    log.setLevel(logging.INFO)
+    try:
+        yield
+    finally:
+        log.removeHandler(handler)
+        log.setLevel(level)
+
+
 def _enlarge(work, upscaler):
     from tqdm import tqdm
 
@@ -89,6 +133,11 @@ def _enlarge(work, upscaler):
     return 2 if failed else 0
 
 
+# What a frozen graph was made with.
+_SETTLED = ("weights", "tile", "tile_overlap", "recursions", "interpolate", "to_weights",
+            "precision")
+
+
 def _parser():
     parser = OneLineParser(
         prog="python -m scripts.upscale",
@@ -103,6 +152,11 @@ def _parser():
                         help="how many times larger; default: 2, or what --weights holds")
     parser.add_argument("--weights", metavar="W",
                         help="weight file of the zoo (.h5); default: the one that comes with it")
+    parser.add_argument("--frozen", metavar="PB",
+                        help="run this graph of scripts.export --format frozen_pb, in a graph "
+                             "session and without Keras")
+    parser.add_argument("--precision_mode", default="allow_mix_precision", metavar="MODE",
+                        help="of --frozen on an NPU")
     add_network_options(parser)
     return parser
 

@@ -51,7 +51,7 @@ class Machine:
         self.calls_file = folder / "calls"
         (self.root / "scripts").mkdir(parents=True)
         for name in ("scripts/setup.sh", "scripts/probe_python.py", "requirements.txt",
-                     "requirements-npu.txt", "requirements-test.txt"):
+                     "requirements-npu.txt", "requirements-tf1.txt", "requirements-test.txt"):
             shutil.copy(str(ROOT / name), str(self.root / name))
         self.bin.mkdir()
         for tool in TOOLS:
@@ -163,6 +163,18 @@ def test_ascend_stack_is_another_environment(machine):
     assert not machine.venv.exists()
 
 
+def test_tf1_stack_is_one_for_tests_with_the_tensorflow_that_is_asked_for(machine):
+    machine.python()
+    assert f"no Python 3.7 found (3.11.7 ({machine.bin}/python3))" in machine.refuses("--stack=tf1")
+    machine.python("python3.7", version="3.7.16")
+    assert machine.run("--stack=tf1", "--find").out == f"{machine.bin}/python3.7\n"
+    assert machine.interpreter("--stack=tf1") == f"{machine.root}/.venv-tf1/bin/python"
+    installed = (machine.root / ".venv-tf1" / "requirements.txt").read_text()
+    assert "\ntensorflow==1.15.5\n" in installed  # 1.15.5 has no wheel named tensorflow-cpu
+    assert not machine.venv.exists()
+    assert "tf1 has no test packages" in machine.refuses("--stack=tf1", "--test")
+
+
 def test_finds_pyenv_versions_that_are_not_on_the_path(machine):
     folder = Path(machine.env["HOME"]) / ".pyenv" / "versions" / "3.12.1" / "bin"
     python = machine.python(folder=folder, version="3.12.1")
@@ -240,7 +252,7 @@ def test_says_why_pip_failed_and_mends_it_next_time(machine, says, error):
 
 def test_says_what_it_was_called_with_wrongly(machine):
     assert "--fast" in machine.refuses("--fast")
-    assert "choose main or ascend" in machine.refuses("--stack", "npu")
+    assert "choose main, ascend or tf1" in machine.refuses("--stack", "npu")
     assert "needs a value" in machine.refuses("--stack")
 
 
@@ -336,13 +348,14 @@ def test_probe_knows_the_stack_it_runs_on():
     assert found["tensorflow"] == tf.__version__
     assert found["executable"] == sys.executable
     assert found["version"] == ".".join(str(n) for n in sys.version_info[:3])
-    assert probed(there)["fits"] == "no"
+    assert probed(there)["fits"] == probed("tf1")["fits"] == "no"
 
 
 def test_probe_lists_requirements_that_are_not_here(tmp_path):
     file = tmp_path / "requirements.txt"
     file.write_text("# text\n\ntensorflow==9\nnumpy==1.0  # old\nno-such-package==1.2\npillow==1\n")
-    assert probed("main", str(file))["missing"] == "no-such-package==1.2"
+    for stack in ("main", "tf1"):
+        assert probed(stack, str(file))["missing"] == "no-such-package==1.2"
 
 
 def test_probe_heeds_which_python_a_requirement_is_for(tmp_path):
