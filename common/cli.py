@@ -5,7 +5,6 @@ import os
 import signal
 import sys
 
-
 _at_once = False
 
 

@@ -33,8 +33,8 @@ def _parser():
     parser = argparse.ArgumentParser(
         prog="bash scripts/launch.sh", description="Start a training command several times on this "
         "machine, as workers that train one model together. `python` is this zoo's. Where one is "
-        "lost the others are ended within %d seconds; SIGTERM and Ctrl-C are passed on, and a "
-        "second one kills." % GRACE)
+        f"lost the others are ended within {GRACE} seconds; SIGTERM and Ctrl-C are passed on, and "
+        "a second one kills.")
     parser.add_argument("--workers", type=int, required=True, help="how many")
     parser.add_argument("command", nargs=argparse.REMAINDER, help="what each of them runs")
     return parser
@@ -126,7 +126,9 @@ def share_out(items, count):
 
 
 def _ended(code):
-    return f"was killed by {signal.Signals(-code).name}" if code < 0 else f"ended with status {code}"
+    if code < 0:
+        return f"was killed by {signal.Signals(-code).name}"
+    return f"ended with status {code}"
 
 
 def _gpus():
