@@ -247,6 +247,11 @@ def _reach(op):
         size, image = max(op.get_attr("ksize")), op.inputs[0]
     elif op.type in _RESIZES:
         size, image = 5, op.inputs[0]
+    elif op.type == "StridedSlice" and op.inputs[0].shape.rank == 4:
+        # Of an image shifted by a pixel, as a bilinear enlargement sums up.
+        image, kept = op.inputs[0], op.outputs[0].shape
+        size = max(image.shape[axis] - kept[axis] for axis in (1, 2)) + 1
+        size = size if size <= 3 else 1
     elif op.type == "SpaceToDepth":
         return (op.get_attr("block_size") - 1) * _PROBE / op.inputs[0].shape[1]
     else:
