@@ -62,15 +62,14 @@ class Device:
         All leave the block together, so that none is taken for lost that is done.
         """
         from common.keras_compat import tf
-        from common.training.replicas import agree
 
         try:
             try:
                 yield self
             except SystemExit:  # the end after a signal, which all processes come to
-                agree(self)
+                self._leave()
                 raise
-            agree(self)
+            self._leave()
         except tf.errors.OpError:
             if self.watch:
                 self.watch.explain()
@@ -78,6 +77,14 @@ class Device:
         finally:
             if self.watch:
                 self.watch.stop()
+
+    def _leave(self):
+        from common.keras_compat import tf
+        from common.training.replicas import agree
+
+        # One that has been through here may be gone before its answer has come to the others.
+        with contextlib.suppress(tf.errors.OpError):
+            agree(self)
 
 
 def quiet_tensorflow(chip="auto"):
