@@ -62,7 +62,7 @@ def main(argv):
 
 def device_used(text):
     """What the log of a run says it ran on."""
-    lines = re.findall(r"^device: (.*), precision \S+\s*$", text, re.MULTILINE)
+    lines = re.findall(r"^device: (.*), precision \S+ \(.*\)\s*$", text, re.MULTILINE)
     return lines[-1] if lines else "not said in the log"
 
 

@@ -165,7 +165,7 @@ case "$*" in
   *" --print_config"*) echo "output_dir: my output"; exit ;;
 esac
 echo "args: $*"
-echo "device: stand-in, precision float32"
+echo "device: stand-in, precision float32 (as asked for)"
 said="SAYS_$ASCEND_DEVICE_ID"
 echo "${!said:-}"
 if [ -n "${STAYS:-}" ]; then
