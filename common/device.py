@@ -216,8 +216,12 @@ def _which(rank, processes):
 
 def _join(cluster):
     """The strategy over all processes; waits until they are up."""
+    from tensorflow.python.distribute import collective_all_reduce_strategy as collective
+
     from common.keras_compat import tf
 
+    # `Watch` does this sooner; on TensorFlow 2.6 each of the two would hold up the other.
+    collective.CollectiveAllReduceExtended._enable_check_health = False
     end_at_once()
     os.environ["TF_CONFIG"] = cluster.tf_config
     others = len(cluster.addresses) - 1
@@ -228,6 +232,8 @@ def _join(cluster):
     patience.start()
     log.info("waiting for %d other process%s", others, "es" if others > 1 else "")
     try:
-        return tf.distribute.MultiWorkerMirroredStrategy()
+        strategy = tf.distribute.MultiWorkerMirroredStrategy()
+        strategy.reduce("sum", tf.zeros([]), axis=None)
+        return strategy
     finally:
         patience.cancel()

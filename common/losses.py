@@ -1,18 +1,22 @@
 """Pixel losses: float32 scalars of two image batches (N, H, W, C) in [0, 255]."""
 
 from common.keras_compat import tf
+from common.npu import in_float32
 
 
+@in_float32
 def l1(sr, hr):
     """Mean absolute difference."""
     return tf.reduce_mean(tf.abs(sr - hr))
 
 
+@in_float32
 def mse(sr, hr):
     """Mean squared difference."""
     return tf.reduce_mean(tf.square(sr - hr))
 
 
+@in_float32
 def charbonnier(sr, hr, epsilon=0.255):
     """Smooth L1, sqrt(d^2 + eps^2), with LapSRN's eps of 1e-3 on [0, 1] (arXiv 1710.01992)."""
     return tf.reduce_mean(tf.sqrt(tf.square(sr - hr) + epsilon**2))

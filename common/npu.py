@@ -6,6 +6,7 @@ July 2026: `tf_adapter_2.x/python/npu_device` (TensorFlow 2.6.5) and `tf_adapter
 """
 
 import contextlib
+import functools
 import importlib
 import importlib.util
 import json
@@ -289,10 +290,14 @@ def saturates():
     return not getattr(_opened.adapter, "is_inf_nan_enabled", lambda: True)()
 
 
-def keep_float32():
-    """`with keep_float32():` operators made here are not cast to float16 by the adapter."""
-    scope = getattr(_opened and _opened.adapter, "keep_dtype_scope", contextlib.nullcontext)
-    return scope()
+def in_float32(function):
+    """Decorate a function whose operators the adapter is not to cast: large sums, as losses are."""
+    @functools.wraps(function)
+    def wrapper(*args, **kwargs):
+        scope = getattr(_opened and _opened.adapter, "keep_dtype_scope", contextlib.nullcontext)
+        with scope():
+            return function(*args, **kwargs)
+    return wrapper
 
 
 def loss_scale_optimizer():

@@ -36,9 +36,11 @@ class Watch:
 
     def explain(self):
         """Raise a `UserError` where a failure comes from a process that is gone."""
-        gone = self._silent()
-        if gone is not None:
-            raise UserError(self._line(gone))
+        for _ in range(TRIES):
+            gone = self._silent()
+            if gone is not None:
+                raise UserError(self._line(gone))
+            time.sleep(1)  # it may still be ending
 
     def _run(self):
         tries = 0

@@ -3,21 +3,30 @@
 from collections import namedtuple
 
 from common.keras_compat import tf
+from common.npu import in_float32
 
 # `generator(real, fake)` and `discriminator(real, fake, real_label, fake_label)` give scalars;
 # `sees_real`: whether the generator's loss depends on the logits of real images.
 GanLoss = namedtuple("GanLoss", "generator discriminator sees_real")
 
 
+@in_float32
 def _cross_entropy(logits, label):
     label = tf.zeros_like(logits) + label
     return tf.reduce_mean(tf.nn.sigmoid_cross_entropy_with_logits(labels=label, logits=logits))
 
 
+@in_float32
 def _square(logits, label):
     return tf.reduce_mean(tf.square(logits - label))
 
 
+@in_float32
+def _mean(logits):
+    return tf.reduce_mean(logits)
+
+
+@in_float32
 def _above(logits, others):
     """How much logits exceed the mean of the others."""
     return logits - tf.reduce_mean(others)
@@ -36,8 +45,8 @@ GAN_LOSSES = {
         False),
     # Gulrajani et al., arXiv 1704.00028; the gradient penalty is added by the step.
     "wgan_gp": GanLoss(
-        lambda real, fake: -tf.reduce_mean(fake),
-        lambda real, fake, one, zero: tf.reduce_mean(fake) - tf.reduce_mean(real),
+        lambda real, fake: -_mean(fake),
+        lambda real, fake, one, zero: _mean(fake) - _mean(real),
         False),
     # Jolicoeur-Martineau, arXiv 1807.00734: the relativistic average, as ESRGAN has it.
     "ragan": GanLoss(

@@ -51,6 +51,7 @@ class Learner:
         """The loss to differentiate."""
         return scaled_loss(self._scaling, loss)
 
+    @npu.in_float32
     def apply(self, gradients, variables, weight_decay=0.0):
         """Update variables by the gradients of the scaled loss, summed over the replicas."""
         gradients = clip_gradients(unscaled_gradients(self._scaling, gradients), *self._clip,

@@ -2,8 +2,10 @@
 
 from common.keras_compat import tf
 from common.losses import mse
+from common.npu import in_float32
 
 
+@in_float32
 def colour_distance(sr, hr):
     """Mean squared red-mean distance of the pixels' colours, over 255 as its authors have it.
 
