@@ -3,6 +3,8 @@
 from common import npu
 from common.keras_compat import function, state_variables, tf
 
+_answer = []
+
 
 def count():
     """Within a replica: how many there are, in all processes."""
@@ -59,9 +61,11 @@ def agree(device, value=0):
         return value
     own = value if device.is_chief else 0
     if device.chip == "npu":
-        variable = tf.Variable(own, dtype=tf.int32, trainable=False)
-        npu.broadcast([variable])
-        return int(variable.numpy())
+        if not _answer:  # made once, since the exchange is compiled for each variable
+            _answer.append(tf.Variable(0, dtype=tf.int32, trainable=False))
+        _answer[0].assign(own)
+        npu.broadcast(_answer)
+        return int(_answer[0].numpy())
     strategy = device.strategy
     values = strategy.experimental_distribute_values_from_function(
         lambda context: tf.constant(own if context.replica_id_in_sync_group == 0 else 0))
