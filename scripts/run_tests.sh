@@ -13,7 +13,14 @@ cd "$root"
 export PYTHONPATH="$root${PYTHONPATH:+:$PYTHONPATH}"
 export TF_CPP_MIN_LOG_LEVEL="${TF_CPP_MIN_LOG_LEVEL:-3}"
 work="$(mktemp -d)"
-trap 'rm -rf "$work"' EXIT
+end() { # also the stack that runs in the background
+  local job
+  for job in $(jobs -p); do pkill -TERM -P "$job" 2>/dev/null || true; done
+  rm -rf "$work"
+}
+trap end EXIT
+trap 'exit 130' INT
+trap 'exit 143' TERM
 
 passed=0 failed=0 skipped=0 lines=()
 
@@ -27,11 +34,12 @@ check_style() { # interpreter
   fi
 }
 
-run_stack() { # name interpreter [pytest arguments]
-  local name="$1" python="$2" status=0 counts seconds=$SECONDS
-  shift 2
+run_stack() { # name, interpreter, that of the other stack, [pytest arguments]
+  local name="$1" python="$2" other="$3" status=0 counts seconds=$SECONDS
+  shift 3
   echo "== $name: $("$python" -c 'import platform; print("Python", platform.python_version())') ($python)"
-  "$python" -m pytest "$@" --junit-xml="$work/$name.xml" || status=$?
+  # Tests that carry files from one stack to the other run the other's interpreter.
+  SR_ZOO_OTHER_PYTHON="$other" "$python" -m pytest "$@" --junit-xml="$work/$name.xml" || status=$?
   # The status of pytest: 0 all passed, 1 some failed, 5 nothing selected. Others mean that it broke off.
   counts="$("$python" - "$work/$name.xml" "$status" <<'PY'
 import sys
@@ -54,10 +62,14 @@ if sys.argv[2] not in ("0", "5") and not failed:
 print(passed, failed, skipped)
 PY
 )"
-  # shellcheck disable=SC2086 # three numbers
-  set -- $counts
-  passed=$((passed + $1)) failed=$((failed + $2)) skipped=$((skipped + $3))
-  lines+=("$name: $1 passed, $2 failed, $3 skipped in $((SECONDS - seconds)) s (pytest's status: $status)")
+  echo "$counts $((SECONDS - seconds)) $status" >"$work/$name.counts"
+}
+
+count() { # name: what run_stack left
+  local p=0 f=1 s=0 seconds=0 status="none: it broke off"
+  ! [ -f "$work/$1.counts" ] || read -r p f s seconds status <"$work/$1.counts"
+  passed=$((passed + p)) failed=$((failed + f)) skipped=$((skipped + s))
+  lines+=("$1: $p passed, $f failed, $s skipped in $seconds s (pytest's status: $status)")
 }
 
 main_python="$(bash scripts/setup.sh --stack main --test --python)"
@@ -76,10 +88,17 @@ fi
 export SR_ZOO_TF1_PYTHON
 
 check_style "$main_python"
-# Tests that carry files from one stack to the other run the other's interpreter.
-SR_ZOO_OTHER_PYTHON="$ascend_python" run_stack main "$main_python" "$@"
+# The stacks run side by side, as each leaves a core idle half of the time; the output of ascend's
+# comes when main's is through.
 if [ -n "$ascend_python" ]; then
-  SR_ZOO_OTHER_PYTHON="$main_python" run_stack ascend "$ascend_python" "$@"
+  run_stack ascend "$ascend_python" "$main_python" "$@" >"$work/ascend.log" 2>&1 &
+fi
+run_stack main "$main_python" "$ascend_python" "$@"
+count main
+if [ -n "$ascend_python" ]; then
+  wait $! || true
+  cat "$work/ascend.log"
+  count ascend
 else
   lines+=("ascend: not run: $(sed -n 's/^error: //p' "$work/ascend")")
   [ "${CI:-}" != true ] || failed=$((failed + 1))

@@ -51,6 +51,21 @@ def other_python():
     return path
 
 
+@pytest.fixture(scope="session")
+def tf1_python():
+    """The interpreter of the tf1 stack, which `scripts/run_tests.sh` makes from a Python 3.7."""
+    path = os.environ.get("SR_ZOO_TF1_PYTHON")
+    if not path:
+        setup = subprocess.run(
+            ["bash", str(ROOT / "scripts" / "setup.sh"), "--stack", "tf1", "--find"],
+            capture_output=True, text=True)
+        assert setup.returncode or os.environ.get("CI") != "true", (
+            "there is a Python 3.7, but SR_ZOO_TF1_PYTHON names no interpreter of the tf1 stack")
+        pytest.skip("SR_ZOO_TF1_PYTHON names no interpreter of the tf1 stack"
+                    + (f" ({setup.stderr.strip()})" if setup.returncode else ""))
+    return path
+
+
 @pytest.fixture
 def photo():
     """A photograph: uint8 RGB (H, W, 3) of any size up to 300 x 451, of scikit-image's cat."""

@@ -2,7 +2,6 @@
 
 import json
 import os
-import subprocess
 import sys
 from pathlib import Path
 
@@ -52,21 +51,6 @@ def graphs(networks, tmp_path_factory):
     for name, model in networks.items():
         assert export(model, "frozen_pb", folder / f"{name}.pb", TILE) < 0.005
     return {name: folder / f"{name}.pb" for name in networks}
-
-
-@pytest.fixture(scope="module")
-def tf1_python():
-    """The interpreter of the tf1 stack, which `scripts/run_tests.sh` makes from a Python 3.7."""
-    path = os.environ.get("SR_ZOO_TF1_PYTHON")
-    if not path:
-        setup = subprocess.run(
-            ["bash", str(ROOT / "scripts" / "setup.sh"), "--stack", "tf1", "--find"],
-            capture_output=True, text=True)
-        assert setup.returncode or os.environ.get("CI") != "true", (
-            "there is a Python 3.7, but SR_ZOO_TF1_PYTHON names no interpreter of the tf1 stack")
-        pytest.skip("SR_ZOO_TF1_PYTHON names no interpreter of the tf1 stack"
-                    + (f" ({setup.stderr.strip()})" if setup.returncode else ""))
-    return path
 
 
 def window(model):

@@ -1,33 +1,139 @@
 """Several processes that train one model together, on one machine."""
 
+import os
+import signal
+import socket
+import subprocess
+import sys
+import time
+from pathlib import Path
+
 import numpy as np
 import pytest
 
 from common.training.reports import read_metrics
 from common.weights import read_arrays
 
+ROOT = Path(__file__).resolve().parents[2]
+
 TRAIN = ["--preset", "demo", "--chip", "cpu", "--batch_size", "4", "--train_steps", "8",
          "--val_every", "8", "--val_images", "1", "--log_every", "4", "--warmup_steps", "0"]
 SMALL = {"edsr": ["--num_blocks", "1", "--num_filters", "4"],
          "bsrn": ["--num_features", "4", "--num_states", "4", "--num_recursions", "2"]}
+# Seconds within which the others end: what common/watch.py says, and some for a loaded machine.
+WITHIN = {signal.SIGKILL: 30, signal.SIGSTOP: 60}
 
 
-@pytest.mark.parametrize("name", SMALL)
-def test_two_workers_learn_what_one_device_does(name, run, tmp_path):
-    train = ["-m", f"models.{name}.train", *TRAIN, *SMALL[name], "--output_dir"]
-    alone = run(*train, "one", cwd=tmp_path)
-    assert alone.returncode == 0, alone.stderr
-    together = run("-m", "scripts.launch", "--workers", "2", "python", *train, "two", cwd=tmp_path)
-    assert together.returncode == 0, together.stderr
-    ours, theirs = (read_arrays(next((tmp_path / part).glob("*_last.h5")))
-                    for part in ("one", "two"))
+@pytest.fixture
+def start():
+    """Start a Python process; what is left of it is killed in the end."""
+    processes = []
+
+    def started(*arguments, cwd, env=None):
+        processes.append(subprocess.Popen(
+            [sys.executable, *arguments], cwd=str(cwd), text=True, stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE, env={**os.environ, "PYTHONPATH": str(ROOT), **(env or {})}))
+        return processes[-1]
+
+    yield started
+    for process in processes:
+        process.kill()
+
+
+# In place of two GPUs: two devices that TensorFlow makes of the CPU.
+TWO_DEVICES = """
+import runpy, sys
+from common.keras_compat import tf
+tf.config.set_logical_device_configuration(
+    tf.config.list_physical_devices("CPU")[0], 2 * [tf.config.LogicalDeviceConfiguration()])
+from common import device
+strategy = tf.distribute.MirroredStrategy(["CPU:0", "CPU:1"])
+two = device.Device("cpu", "float32", strategy, "two logical devices")
+assert two.replicas == two.local_replicas == 2
+device.open_device = lambda *arguments: two
+runpy.run_module(sys.argv.pop(1), run_name="__main__")
+"""
+
+
+def same(ours, theirs, tolerance):
+    """Compare the weights of two runs."""
+    ours, theirs = (read_arrays(next(folder.glob("*_last.h5"))) for folder in (ours, theirs))
     assert ours
     for layer, arrays in ours.items():
         for a, b in zip(arrays, theirs[layer]):
-            np.testing.assert_allclose(b, a, atol=1e-5)
-    losses = [[row["loss"] for row in read_metrics(tmp_path / part / "metrics.jsonl")
-               if "loss" in row] for part in ("one", "two")]
-    assert len(losses[0]) == 2 and losses[1] == pytest.approx(losses[0], rel=1e-4)
+            np.testing.assert_allclose(b, a, rtol=0, atol=tolerance)
+
+
+def losses(folder):
+    return [row["loss"] for row in read_metrics(folder / "metrics.jsonl") if "loss" in row]
+
+
+@pytest.mark.parametrize("name", SMALL)
+def test_two_workers_and_two_devices_learn_what_one_device_does(name, run, tmp_path):
+    train = [f"models.{name}.train", *TRAIN, *SMALL[name], "--output_dir"]
+    for command in (["-m", *train, "one"],
+                    ["-m", "scripts.launch", "--workers", "2", "python", "-m", *train, "workers"],
+                    ["-c", TWO_DEVICES, *train, "devices"]):
+        result = run(*command, cwd=tmp_path)
+        assert result.returncode == 0, result.stderr
+    alone = losses(tmp_path / "one")
+    assert len(alone) == 2
+    for several in ("workers", "devices"):
+        same(tmp_path / "one", tmp_path / several, 1e-5)
+        assert losses(tmp_path / several) == pytest.approx(alone, rel=1e-4)
+
+
+LONG = ["-m", "models.edsr.train", *TRAIN, *SMALL["edsr"], "--train_steps", "60", "--val_every",
+        "60", "--save_every", "5", "--output_dir"]
+
+
+def wait_for_step(folder, step, process):
+    until = time.monotonic() + 120
+    while not any(row["step"] >= step for row in read_metrics(folder / "metrics.jsonl")):
+        assert process.poll() is None and time.monotonic() < until
+        time.sleep(0.02)
+
+
+def test_a_worker_that_is_killed_ends_all_and_all_go_on_together(run, start, tmp_path):
+    launch = ["-m", "scripts.launch", "--workers", "2", "python", *LONG]
+    assert run(*launch, "whole", cwd=tmp_path).returncode == 0
+    process = start(*launch, "broken", cwd=tmp_path)
+    wait_for_step(tmp_path / "broken", 20, process)
+    workers = Path(f"/proc/{process.pid}/task/{process.pid}/children").read_text().split()
+    assert len(workers) == 2
+    began = time.monotonic()
+    os.kill(int(workers[1]), signal.SIGKILL)
+    _, errors = process.communicate(timeout=120)
+    assert process.returncode == 128 + signal.SIGKILL and time.monotonic() - began < 30
+    assert "error: worker 1 was killed by SIGKILL; the others are ended" in errors
+    assert "Traceback" not in errors
+    again = run(*launch, "broken", cwd=tmp_path)
+    assert again.returncode == 0 and "going on after step" in again.stdout + again.stderr
+    same(tmp_path / "whole", tmp_path / "broken", 0)
+
+
+@pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGSTOP])
+def test_without_the_launcher_a_process_that_is_lost_is_reported(start, tmp_path, number):
+    with socket.socket() as one:
+        one.bind(("127.0.0.1", 0))
+        port = one.getsockname()[1]
+    # As torchrun and Kubeflow describe it.
+    ours, lost = (start(*LONG, "run", "--train_steps", "100000", "--val_every", "100000",
+                        cwd=tmp_path, env={"WORLD_SIZE": "2", "RANK": str(rank), "MASTER_PORT":
+                                           str(port), "MASTER_ADDR": "127.0.0.1"})
+                  for rank in (0, 1))
+    wait_for_step(tmp_path / "run", 20, ours)
+    began = time.monotonic()
+    lost.send_signal(number)
+    try:
+        _, errors = ours.communicate(timeout=120)
+    finally:
+        lost.kill()
+        lost.communicate()
+    seconds = time.monotonic() - began
+    assert ours.returncode == 2 and seconds < WITHIN[number], (seconds, errors)
+    assert "error: process 1 of 2 (127.0.0.1:" in errors and "is gone; start all of" in errors
+    assert "Traceback" not in errors
 
 
 def test_a_command_that_fails_ends_all_with_its_status(run, tmp_path):

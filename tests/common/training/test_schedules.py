@@ -3,7 +3,7 @@ from types import SimpleNamespace
 import pytest
 
 from common.cli import UserError
-from common.training.schedules import check_periods, learning_rate
+from common.training.schedules import batch_factor, check_periods, learning_rate
 
 BASE = {"learning_rate": 1e-3, "lr_schedule": "constant", "decay_step": 500, "decay_rate": 0.9,
         "decay_epochs": 0,
@@ -63,3 +63,10 @@ def test_periods_that_do_not_fill_the_run_are_refused(changes, total, text):
     options = SimpleNamespace(**{**BASE, "lr_schedule": "cosine", **changes})
     with pytest.raises(UserError, match=text):
         check_periods(options, total)
+
+
+@pytest.mark.parametrize("meant_for, batch_size, factor", [(0, 128, 1.0), (16, 128, 8.0),
+                                                           (16, 16, 1.0), (16, 8, 0.5)])
+def test_the_linear_scaling_rule(meant_for, batch_size, factor):
+    options = SimpleNamespace(scale_learning_rate=meant_for, batch_size=batch_size)
+    assert batch_factor(options) == factor
