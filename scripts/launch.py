@@ -47,7 +47,8 @@ class _Workers:
         addresses = tuple(f"127.0.0.1:{port}" for port in _free_ports(count))
         gpus = share_out(_gpus(), count)
         self._lock, self._told = threading.Lock(), 0
-        self._processes, self._threads = [], []
+        self._processes, self._watching, self._threads = [], [], []
+        self._failed = []  # (rank, status), in the order in which they ended
         before = {s: signal.signal(s, self._pass_on)
                   for s in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP)}
         self._before = before
@@ -60,6 +61,8 @@ class _Workers:
                                        stdout=subprocess.PIPE, stderr=subprocess.PIPE,
                                        start_new_session=True)
             self._processes.append(process)
+            self._watching.append(threading.Thread(target=self._note, args=(rank, process)))
+            self._watching[-1].start()
             for source, target in ((process.stdout, sys.stdout), (process.stderr, sys.stderr)):
                 thread = threading.Thread(target=self._copy, args=(rank, source, target))
                 thread.start()
@@ -67,27 +70,27 @@ class _Workers:
 
     def wait(self):
         """Wait for all; end those that remain when one has failed."""
-        status, kill_at = 0, None
-        while any(process.poll() is None for process in self._processes):
-            failed = [(rank, process.returncode) for rank, process in enumerate(self._processes)
-                      if process.returncode]
-            if failed and not status:
-                rank, code = failed[0]
-                status = code if code > 0 else 128 - code
+        kill_at, running = None, True
+        while running:
+            running = any(thread.is_alive() for thread in self._watching)
+            if self._failed and kill_at is None:
+                kill_at = time.monotonic() + GRACE
                 if not self._told:
-                    self._say(f"error: worker {rank} {_ended(code)}; the others are ended")
+                    self._say(f"error: worker {_ended(*self._failed[0])}; the others are ended")
                     self._signal(signal.SIGTERM)
-                    kill_at = time.monotonic() + GRACE
-            if kill_at and time.monotonic() > kill_at:
+            if kill_at and time.monotonic() > kill_at and not self._told:
                 self._signal(signal.SIGKILL)
-            time.sleep(0.1)
+            if running:
+                time.sleep(0.1)
         for thread in self._threads:
             thread.join()
         for number, handler in self._before.items():
             signal.signal(number, handler)
-        codes = [code if code >= 0 else 128 - code for code in
-                 (process.returncode for process in self._processes)]
-        return status or next((code for code in codes if code), 0)
+        return _status(self._failed[0][1]) if self._failed else 0
+
+    def _note(self, rank, process):
+        if process.wait():
+            self._failed.append((rank, process.returncode))
 
     def _pass_on(self, number, _):
         self._signal(signal.SIGKILL if self._told else number)
@@ -125,10 +128,15 @@ def share_out(items, count):
     return [items[i * size:(i + 1) * size] for i in range(count)] if size else None
 
 
-def _ended(code):
+def _status(code):
+    """As a shell gives it."""
+    return code if code >= 0 else 128 - code
+
+
+def _ended(rank, code):
     if code < 0:
-        return f"was killed by {signal.Signals(-code).name}"
-    return f"ended with status {code}"
+        return f"{rank} was killed by {signal.Signals(-code).name}"
+    return f"{rank} ended with status {code}"
 
 
 def _gpus():

@@ -106,16 +106,16 @@ def vgg_file(tmp_path_factory):
 def rank_table(tmp_path):
     """The environment of a process of several on NPUs: `rank_table(size, rank)`.
 
-    The stand-in's processes of one test exchange values through a folder of `tmp_path`.
+    The stand-in's processes of one run exchange values through a folder of `tmp_path`.
     """
-    def environment(size, rank):
+    def environment(size, rank, exchange="exchange"):
         devices = [{"device_id": str(i), "device_ip": f"192.168.1.{i + 8}", "rank_id": str(i)}
                    for i in range(size)]
         table = {"version": "1.0", "status": "completed", "server_count": "1",
                  "server_list": [{"server_id": "127.0.0.1", "device": devices}]}
-        (tmp_path / "exchange").mkdir(exist_ok=True)
+        (tmp_path / exchange).mkdir(exist_ok=True)
         (tmp_path / "rank_table.json").write_text(json.dumps(table))
         return {"RANK_SIZE": str(size), "RANK_ID": str(rank), "ASCEND_DEVICE_ID": str(rank),
                 "RANK_TABLE_FILE": str(tmp_path / "rank_table.json"), "JOB_ID": "10087",
-                "NPU_STANDIN_EXCHANGE": str(tmp_path / "exchange")}
+                "NPU_STANDIN_EXCHANGE": str(tmp_path / exchange)}
     return environment

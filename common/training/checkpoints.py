@@ -28,6 +28,8 @@ class Checkpoints:
         self.best = tf.Variable(-1.0, dtype=tf.float32, trainable=False, name="best")
         self.tracked = [*tracked.values(), self.step, self.best]
         self._checkpoint = tf.train.Checkpoint(step=self.step, best=self.best, **tracked)
+        # Made when it is asked for, which of several processes all must do, and not in `restore`.
+        self._checkpoint.save_counter.numpy()
         self._last = tf.train.CheckpointManager(self._checkpoint, str(folder), max_to_keep=keep,
                                                 checkpoint_name="step")
         self._best = tf.train.CheckpointManager(self._checkpoint, str(Path(folder) / "best"),

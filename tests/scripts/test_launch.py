@@ -51,7 +51,7 @@ strategy = tf.distribute.MirroredStrategy(["CPU:0", "CPU:1"])
 two = device.Device("cpu", "float32", strategy, "two logical devices")
 assert two.replicas == two.local_replicas == 2
 device.open_device = lambda *arguments: two
-runpy.run_module(sys.argv.pop(1), run_name="__main__")
+runpy.run_module(sys.argv.pop(1), run_name="__main__", alter_sys=True)
 """
 
 
