@@ -16,7 +16,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from common import npu
-from common.cli import UserError, end_at_once
+from common.cli import UserError, end_at_once, one_line
 from common.cluster import PATIENCE, find_cluster
 from common.session import CHIPS, cores, session_config
 from common.watch import Watch, give_up
@@ -70,9 +70,12 @@ class Device:
                 self._leave()
                 raise
             self._leave()
-        except tf.errors.OpError:
+        except tf.errors.OpError as error:
             if self.watch:
                 self.watch.explain()
+            if isinstance(error, tf.errors.ResourceExhaustedError):
+                raise UserError("out of memory or of disk space (a smaller --batch_size or "
+                                f"--patch_size needs less): {one_line(error)[:300]}") from error
             raise
         finally:
             if self.watch:

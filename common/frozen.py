@@ -6,6 +6,7 @@ and reading and running one works there too, on Python 3.7: in a graph session, 
 an Ascend NPU runs it.
 """
 
+import contextlib
 import json
 import warnings
 from collections import namedtuple
@@ -13,11 +14,17 @@ from pathlib import Path
 
 import numpy as np
 
-from common.cli import UserError
-from common.inference import Enlarger, footprint, needed_overlap
+from common.cli import UserError, one_line
+from common.inference import (
+    AUTOMATIC_SIDES,
+    Enlarger,
+    fixed_window,
+    footprint,
+    needed_overlap,
+)
 
 INPUT, OUTPUT = "lr", "sr"
-TILE = 192
+TILE = AUTOMATIC_SIDES[0]
 
 # On the input node: TensorFlow takes every attribute that begins with an underscore, and a compiler
 # for another device has no node more to convert.
@@ -94,7 +101,7 @@ class FrozenUpscaler(Enlarger):
         self_ensemble, progress: see `common.inference.Upscaler`.
 
     Raises:
-        UserError: the chip is not here.
+        UserError: the chip is not here, or it is an NPU that does not open.
     """
 
     def __init__(self, graph, chip="auto", precision_mode="allow_mix_precision",
@@ -103,13 +110,16 @@ class FrozenUpscaler(Enlarger):
         import tensorflow as tf
 
         from common.device import session_config
+        from common.session import uses_npu
 
-        self.graph, self.scale = graph, graph.scale
+        self.graph, self.scale, self.window = graph, graph.scale, graph.tile
         self.self_ensemble, self.progress = self_ensemble, progress
         config = session_config(chip, precision_mode)
         with tf.Graph().as_default() as tf_graph:
             tf.import_graph_def(graph.definition, name="")
-        self._session = tf.compat.v1.Session(graph=tf_graph, config=config)
+        self._on_npu = uses_npu(config)
+        with self._npu_errors():
+            self._session = tf.compat.v1.Session(graph=tf_graph, config=config)
 
     def __enter__(self):
         return self
@@ -121,11 +131,18 @@ class FrozenUpscaler(Enlarger):
         """End the session, which gives an NPU back."""
         self._session.close()
 
-    def _enlarge(self, image):
-        height, width = image.shape[:2]
-        lacking = [(0, max(0, self.graph.tile - side)) for side in (height, width)]
-        sr = super()._enlarge(np.pad(image, (*lacking, (0, 0)), "edge"))
-        return sr[:height * self.scale, :width * self.scale]
+    @contextlib.contextmanager
+    def _npu_errors(self):
+        """What an NPU cannot do is said in one line: it opens and compiles in the first run."""
+        import tensorflow as tf
+
+        try:
+            yield
+        except tf.errors.OpError as error:
+            if not self._on_npu:
+                raise
+            raise UserError(f"the NPU does not run {self.graph.path}: {one_line(error)[:300]}; see "
+                            "CANN's logs, or use --chip gpu or cpu") from error
 
     def _tiling(self, height, width):
         kept = self.graph.tile - 2 * self.graph.overlap
@@ -135,18 +152,19 @@ class FrozenUpscaler(Enlarger):
         import tensorflow as tf
 
         lr = np.ascontiguousarray(window[np.newaxis], np.float32)
-        try:
-            return self._session.run(OUTPUT + ":0", {INPUT + ":0": lr})[0]
-        except tf.errors.ResourceExhaustedError as error:
-            raise UserError(f"out of memory at {self.graph.tile}x{self.graph.tile} pixels; export "
-                            "the network with a smaller --tile") from error
+        with self._npu_errors():
+            try:
+                return self._session.run(OUTPUT + ":0", {INPUT + ":0": lr})[0]
+            except tf.errors.ResourceExhaustedError as error:
+                raise UserError(f"out of memory at {self.graph.tile}x{self.graph.tile} pixels; "
+                                "export the network with a smaller --tile") from error
 
 
 def _checked(tile, overlap, grid, name):
     """The side of the window, or a `UserError`."""
     least = 2 * overlap + grid
     if tile is None:
-        return -(-max(TILE, 4 * overlap) // grid) * grid
+        return fixed_window(overlap, grid)
     if tile < least or tile % grid:
         multiple = f" and a multiple of {grid}" if grid > 1 else ""
         raise UserError(f"--tile {tile}: {name} sees {overlap} pixels around a tile, so that the "

@@ -6,6 +6,7 @@ from collections import namedtuple
 
 import numpy as np
 
+from common import npu
 from common.cli import UserError
 
 MAX_OVERLAP = 32
@@ -28,8 +29,10 @@ class Enlarger:
     """Enlarges images by `scale`, in windows that a subclass puts through a network.
 
     The subclass sets `scale`, `self_ensemble` and `progress`, and has `_tiling(height, width)` and
-    `_forward(window)` as `Upscaler` has them.
+    `_forward(window)` as `Upscaler` has them; `window` is the side that all windows must have.
     """
+
+    window = None
 
     def __call__(self, image):
         """Enlarge an image of any kind.
@@ -84,10 +87,10 @@ class Enlarger:
     def _enlarge(self, image):
         height, width = image.shape[:2]
         (rows, columns), overlap, grid = self._tiling(height, width)
-        sides = _up_to(height, grid), _up_to(width, grid)
+        sides = [max(_up_to(side, grid), self.window or 0) for side in (height, width)]
         windows = list(itertools.product(cut(sides[0], rows, overlap),
                                          cut(sides[1], columns, overlap)))
-        if len(windows) == 1:
+        if len(windows) == 1 and not self.window:
             return self._forward(image)
         # As the network itself pads a whole image, so that its blocks lie where they would.
         image = np.pad(image, ((0, sides[0] - height), (0, sides[1] - width), (0, 0)), "edge")
@@ -122,12 +125,15 @@ class Upscaler(Enlarger):
 
         self_ensemble: mean over the 8 flips and rotations (arXiv 1511.02228): 8 times the work.
         progress: a bar over the tiles of a large image.
+        fixed: all windows of one size, which an image's edge is repeated to fill; by default on an
+            NPU, which compiles for minutes for every other size.
 
     Raises:
         UserError: a negative tile or overlap, or a model of several scales.
     """
 
-    def __init__(self, model, tile=0, tile_overlap=None, self_ensemble=False, progress=False):
+    def __init__(self, model, tile=0, tile_overlap=None, self_ensemble=False, progress=False,
+                 fixed=None):
         from common.keras_compat import function, tf
 
         if tile < 0 or (tile_overlap or 0) < 0:
@@ -138,18 +144,23 @@ class Upscaler(Enlarger):
         self._model = model
         self._network = function(lambda x: tf.cast(model(x, training=False), tf.float32))
         self._footprint = None
+        self._fixed = npu.opened() is not None if fixed is None else fixed
 
     def _tiling(self, height, width):
         """Height and width of a tile, the overlap and what all are multiples of, for an image."""
         whole = (height, width), 0, 1
-        if not self.tile and max(height, width) <= AUTOMATIC_SIDES[0]:
+        if not (self.tile or self._fixed) and max(height, width) <= AUTOMATIC_SIDES[0]:
             return whole
         if self._footprint is None:
             self._footprint = footprint(self._model)
         grid, overlap = self._footprint.grid, self.tile_overlap
         overlap = needed_overlap(self._footprint) if overlap is None else _up_to(overlap, grid)
-        if self.tile:
-            return (_up_to(self.tile, grid),) * 2, overlap, grid
+        tile = _up_to(self.tile, grid)
+        if self._fixed:
+            tile = tile or fixed_window(overlap, grid) - 2 * overlap
+            self.window = tile + 2 * overlap
+        if tile:
+            return (tile, tile), overlap, grid
         window = int((AUTOMATIC_BYTES / self._footprint.bytes_per_pixel) ** 0.5)
         window = min(max(window, AUTOMATIC_SIDES[0]), AUTOMATIC_SIDES[1])
         if height * width <= window * window:
@@ -232,6 +243,11 @@ def footprint(model):
 def needed_overlap(found):
     """LR pixels around a tile that a network of this `Footprint` sees, a multiple of its grid."""
     return _up_to(min(found.radius, MAX_OVERLAP * found.grid), found.grid)
+
+
+def fixed_window(overlap, grid):
+    """The side of windows that are all of one size."""
+    return _up_to(max(AUTOMATIC_SIDES[0], 4 * overlap), grid)
 
 
 def _reach(op):

@@ -122,11 +122,12 @@ def check_upscaling(model, support):
     """
     from common.inference import Upscaler
 
-    upscale = Upscaler(model, tile=TILE, tile_overlap=OVERLAP)
+    upscale = Upscaler(model, tile=TILE, tile_overlap=OVERLAP, fixed=True)
     window = 4 * (TILE + 2 * OVERLAP)
     upscale.predict(np.zeros((window, window, 3), np.float32))
     before = _traces(upscale)
     upscale.predict(np.zeros((window // 2 + 7, window - 9, 3), np.float32))
+    upscale.predict(np.zeros((TILE - 3, TILE // 2, 3), np.float32))
     return _look_through(upscale, support, _retraced(upscale, before, "tiles of one size"))
 
 

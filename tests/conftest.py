@@ -77,6 +77,19 @@ def photo():
 
 
 @pytest.fixture(scope="session")
+def tiny(tmp_path_factory):
+    """A folder of five small photographs, for runs that are to be short."""
+    from PIL import Image
+    from skimage import data
+
+    folder = tmp_path_factory.mktemp("tiny")
+    for name in ("astronaut", "chelsea", "coffee", "retina", "rocket"):
+        photo = np.ascontiguousarray(getattr(data, name)()[96:240, 120:264])
+        Image.fromarray(photo).save(str(folder / f"{name}.png"))
+    return folder
+
+
+@pytest.fixture(scope="session")
 def vgg_file(tmp_path_factory):
     """A file laid out as the VGG19 weights of Keras, with random values in it."""
     import h5py

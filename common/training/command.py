@@ -39,8 +39,12 @@ def training_command(name, options_class, build_step, argv, lines=None, plan=Non
     with log_to_console():
         # Before the loop's modules: on an NPU nothing may touch TensorFlow earlier.
         device = open_device(options.chip, options.precision, npu_options(options))
-        from common.training.loop import train
+        from common.training.loop import rehearse, train
 
+        # Runs that follow each other share what is prepared of the images.
+        cache = Path(stages[-1].output_dir, "cache") if len(stages) > 1 else None
         with device.together():
+            for stage in stages[1:]:
+                rehearse(name, stage, build_step, device, cache)
             for stage in stages:
-                train(name, stage, build_step, lines, on_save, device)
+                train(name, stage, build_step, lines, on_save, device, cache)

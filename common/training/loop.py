@@ -39,7 +39,7 @@ FULL_SIZE = {"side": 288, "zoom": 1}  # where it is to look right, not to measur
 FAILED = -1
 
 
-def train(name, options, build_step, lines=None, on_save=None, device=None):
+def train(name, options, build_step, lines=None, on_save=None, device=None, cache=None):
     """Train a model as its options say, or go on with, finish or measure the run that is there.
 
     Args:
@@ -52,6 +52,7 @@ def train(name, options, build_step, lines=None, on_save=None, device=None):
             model writes beside the zoo's own.
         device: a `Device`; None: opened as the options say, with log lines on the console. Of
             several processes all do the same, and only the chief writes into the run's folder.
+        cache: folder of prepared images; None: in the run's.
 
     Returns:
         the summary, as in `summary.json`.
@@ -66,12 +67,12 @@ def train(name, options, build_step, lines=None, on_save=None, device=None):
         with log_to_console():
             device = open_device(options.chip, options.precision, npu_options(options))
             with device.together():
-                return train(name, options, build_step, lines, on_save, device)
+                return train(name, options, build_step, lines, on_save, device, cache)
     path = Path(options.output_dir or default_folder(name, options.scale))
     with _writing_folder(path, device) as own:
         folder = RunFolder(own, name, options.scale)
         # What is prepared of the images is the same for all.
-        material = find_material(options, path / "cache")
+        material = find_material(options, cache or path / "cache")
         if options.evaluate_only:
             if not device.is_chief:
                 return None
@@ -79,6 +80,31 @@ def train(name, options, build_step, lines=None, on_save=None, device=None):
         if getattr(options, "model_save_dir", None) and not device.is_chief:
             options = replace(options, model_save_dir=str(Path(own, "models")))
         return _train(name, options, build_step, lines, on_save, device, folder, material)
+
+
+def rehearse(name, options, build_step, device, cache):
+    """Meet the mistakes of a run that begins when another has ended, hours from now.
+
+    Args:
+        name, options, build_step, device, cache: as of `train`.
+
+    Raises:
+        UserError: as `train`, which would not go beyond this.
+    """
+    with _writing_folder(Path(options.output_dir), device) as own:
+        folder = RunFolder(own, name, options.scale)
+        material = find_material(options, cache)
+        _decided(device, lambda: bool(_what_to_resume(options, folder, material.fingerprint)))
+        _check(options, device, _Steps(options, material.images))
+        with device.strategy.scope():
+            _build(build_step, options)
+
+
+def _check(options, device, steps):
+    if options.batch_size % device.replicas:
+        raise UserError(f"--batch_size {options.batch_size} cannot be shared equally by "
+                        f"{device.replicas} devices")
+    check_periods(options, steps.total)
 
 
 def _train(name, options, build_step, lines, on_save, device, folder, material):
@@ -144,7 +170,8 @@ def _what_to_resume(options, folder, fingerprint):
     if options.resume == "no":
         return None
     here = folder.holds_run()
-    if options.resume == "auto" or (here and folder.started_from(options.resume)):
+    itself = Path(options.resume).resolve() == folder.path.resolve()
+    if options.resume == "auto" or (here and (itself or folder.started_from(options.resume))):
         if not here:
             return None
         folder.check_same(options, fingerprint)
@@ -211,15 +238,12 @@ class _Run:
         self.name, self.options, self.folder = name, options, folder
         self.steps, self.lines, self.on_save = steps, lines, on_save
         self.device = device
-        if options.batch_size % device.replicas:
-            raise UserError(f"--batch_size {options.batch_size} cannot be shared equally by "
-                            f"{device.replicas} devices")
+        _check(options, device, steps)
         with self.device.strategy.scope():
             self.step = _build(build_step, options)
-        check_periods(options, steps.total)
         self._sheet = FULL_SIZE if self.step.keep_last else ENLARGED
-        if options.load:
-            _load_start(self.step.trained, options.load, name)
+        if options.load:  # the others are given the chief's state
+            _decided(device, lambda: _load_start(self.step.trained, options.load, name))
         self.sampler = material.sampler()
         self.validation = material.validation(self.step.model)
         self.about = (f"{name} {scale_name(options.scale)} on {self.device.description}: "
@@ -248,14 +272,18 @@ class _Run:
             try:
                 with Signals() as signals:
                     timing = self._fit(signals)
+                    if self._stopped:
+                        log.info("stopped after step %d; the same command goes on from there",
+                                 int(self.checkpoints.step.numpy()))
+                    else:
+                        summary = self._summarise(time.perf_counter() - began, timing)
+                        report(summary, self.folder, self.lines)
+                        # One that came after the last step, before a further run begins.
+                        self._stopped = bool(agree(self.device, signals.received or 0))
                 if self._stopped:
-                    log.info("stopped after step %d; the same command goes on from there",
-                             int(self.checkpoints.step.numpy()))
                     sys.exit(128 + (signals.received or signal.SIGTERM))
-                summary = self._summarise(time.perf_counter() - began, timing)
             finally:
                 self.metrics.close()
-        report(summary, self.folder, self.lines)
         return summary
 
     def _take_up(self, resume):
@@ -351,7 +379,8 @@ class _Run:
         better = self.step.keep_last or self.checkpoints.beats_best(val_psnr)
         if agree(self.device, int(better)):
             weights.save(self.step.model, self.folder.best)
-            self.checkpoints.save_best(done, val_psnr)
+            if not self.step.keep_last:
+                self.checkpoints.save_best(done, val_psnr)
 
     def _sample(self, done, pictures):
         sheet = sample_sheet(pictures, **self._sheet)
@@ -448,3 +477,4 @@ def _load_start(model, path, name):
     loaded = weights.load_into(model, path, partial=True)
     log.info("%d layers start from %s%s", len(loaded.loaded), path,
              f"; left as they were: {', '.join(loaded.left_out)}" if loaded.left_out else "")
+    return bool(loaded.loaded)

@@ -144,7 +144,7 @@ FREE_TO_CHANGE = frozenset({
     "output_dir", "model_save_dir", "chip", "resume", "evaluate_only", "val_every", "val_images",
     "val_channel", "val_crop_border", "sample_every", "save_every", "save_epochs",
     "keep_checkpoints", "log_every", "fusion_switch_file", "npu_dump_path", "npu_profiling_path",
-    "aoe_mode", "deterministic", "op_compiler_cache_mode", "op_compiler_cache_dir",
+    "aoe_mode", "deterministic", "op_compiler_cache_mode", "op_compiler_cache_dir", "vgg_weights",
 })
 
 # The length of a run may change too where the learning rate does not depend on it.

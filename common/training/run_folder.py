@@ -1,6 +1,7 @@
 """The folder of a run: what is in it already, and whether a new start may go on with it."""
 
 import json
+import os
 import shutil
 from pathlib import Path
 
@@ -49,23 +50,24 @@ class RunFolder:
         Raises:
             UserError: naming what differs.
         """
-        before = self._before()
-        now = yaml.safe_load(to_yaml(options))
+        before, now = (_with_relative_load(values) for values in
+                       (self._before(), yaml.safe_load(to_yaml(options))))
         differ = {key for key in now if key in before and before[key] != now[key]} - FREE_TO_CHANGE
+        again = "choose another --output_dir, or --resume no to start over"
+        if now.get("load") != options.load:  # the second of two runs, whose first is to stay
+            again = (f"choose another --output_dir, or --stage gan --load {options.load} --resume "
+                     "no to start the second stage over")
         if "load" in differ:
             raise UserError(f"{self.path} already holds a run, which did not start from "
-                            f"{options.load}; choose another --output_dir, or --resume no to "
-                            "start over")
+                            f"{options.load}; {again}")
         if options.lr_schedule != "cosine":
             differ -= LENGTH
         if differ:
             changes = ", ".join(f"{key} was {before[key]} and is {now[key]}"
                                 for key in now if key in differ)
-            raise UserError(f"{self.path} holds a run with other options: {changes}; choose "
-                            "another --output_dir, or --resume no to start over")
+            raise UserError(f"{self.path} holds a run with other options: {changes}; {again}")
         if self._data.is_file() and self._data.read_text().strip() != fingerprint:
-            raise UserError(f"{self.path} holds a run on other training images; choose another "
-                            "--output_dir, or --resume no to start over")
+            raise UserError(f"{self.path} holds a run on other training images; {again}")
 
     def started_from(self, resume):
         """Whether the run here was itself started with this `--resume PATH`."""
@@ -101,6 +103,15 @@ class RunFolder:
     def write_summary(self, summary):
         """Keep the result of a finished run."""
         write_text(self.summary, json.dumps(summary, indent=2) + "\n")
+
+
+def _with_relative_load(values):
+    """Options whose `load` is named from the run's folder where it lies within: both may move."""
+    if values.get("load") and values.get("output_dir"):
+        path = os.path.relpath(values["load"], values["output_dir"])
+        if not path.startswith(os.pardir):
+            return {**values, "load": path}
+    return values
 
 
 def default_folder(model, scale):

@@ -80,6 +80,26 @@ def test_automatic_tiles_equal_the_whole_image(monkeypatch):
     assert seen == [(30 + 24, 38 + 24, 3)] * 12
 
 
+def test_windows_of_one_size_for_images_of_all_sizes():
+    model = edsr(**DEMO)
+    upscale, sizes = Upscaler(model, tile=40, fixed=True), []
+    network = upscale._network
+    upscale._network = lambda x: sizes.append(x.shape) or network(x)
+    for image in (noise(101, 134, 3), noise(30, 52, 3), noise(64, 64, 3)):
+        ours, whole = upscale(image), Upscaler(model)(image)
+        assert ours.shape == whole.shape
+        # At its right and lower borders the image goes on with its edge, elsewhere with zeros.
+        radius = footprint(model).radius * 2
+        inner = slice(None, -radius), slice(None, -radius)
+        assert np.abs(ours[inner].astype(int) - whole[inner]).max() <= 1
+    side = 40 + 2 * footprint(model).radius
+    assert set(sizes) == {(1, side, side, 3)} and len(sizes) > 3
+    automatic = Upscaler(model, fixed=True)
+    automatic._network = lambda x: sizes.append(x.shape) or network(x)
+    automatic(noise(30, 52, 3))
+    assert sizes[-1] == (1, 192, 192, 3)
+
+
 @pytest.mark.parametrize("size, tile, overlap", [
     (1, 1, 0), (10, 3, 0), (10, 3, 2), (100, 32, 8), (100, 50, 25), (101, 33, 7), (64, 100, 4)])
 def test_windows_cover_a_side_once_with_their_surroundings(size, tile, overlap):

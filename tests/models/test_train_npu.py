@@ -45,8 +45,8 @@ LOGGED = {"bsrn": 1, "edsr": 1, "srcnn": 1, "vdsr": 1, "esrgan": 7, "srdrm": 7, 
 class Npus:
     """Trainings of one test, in its folder."""
 
-    def __init__(self, folder, vgg_file):
-        self._folder, self._vgg_file = folder, vgg_file
+    def __init__(self, folder, vgg_file, photos):
+        self._folder, self._vgg_file, self._photos = folder, vgg_file, photos
 
     def start(self, name, output, *more, script="run_npu.sh", **env):
         """A model's script as a process, which records its calls of the adapter."""
@@ -57,8 +57,9 @@ class Npus:
             "NPU_STANDIN_RECORD": str(self._folder / f"{output}.calls"), **env}
         return subprocess.Popen(
             ["bash", str(ROOT / "models" / name / "scripts" / script), *THREE, *SMALL[name],
-             *gan, "--output_dir", output, *more], cwd=str(self._folder), env=environment,
-            stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+             *gan, "--data_dir", str(self._photos), "--output_dir", output, *more],
+            cwd=str(self._folder), env=environment, stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE, text=True)
 
     def finish(self, *processes):
         """Their texts; all must have succeeded."""
@@ -76,8 +77,8 @@ class Npus:
 
 
 @pytest.fixture
-def npus(tmp_path, vgg_file):
-    return Npus(tmp_path, vgg_file)
+def npus(tmp_path, vgg_file, tiny):
+    return Npus(tmp_path, vgg_file, tiny)
 
 
 def names(calls):

@@ -17,7 +17,8 @@ from common.weights import read_arrays
 ROOT = Path(__file__).resolve().parents[2]
 
 TRAIN = ["--preset", "demo", "--chip", "cpu", "--batch_size", "4", "--train_steps", "8",
-         "--val_every", "8", "--val_images", "1", "--log_every", "4", "--warmup_steps", "0"]
+         "--val_every", "8", "--val_images", "1", "--log_every", "4", "--warmup_steps", "0",
+         "--patch_size", "16"]
 SMALL = {"edsr": ["--num_blocks", "1", "--num_filters", "4"],
          "bsrn": ["--num_features", "4", "--num_states", "4", "--num_recursions", "2"]}
 # Seconds within which the others end: what common/watch.py says, and some for a loaded machine.
@@ -69,8 +70,8 @@ def losses(folder):
 
 
 @pytest.mark.parametrize("name", SMALL)
-def test_two_workers_and_two_devices_learn_what_one_device_does(name, run, tmp_path):
-    train = [f"models.{name}.train", *TRAIN, *SMALL[name], "--output_dir"]
+def test_two_workers_and_two_devices_learn_what_one_device_does(name, run, tmp_path, tiny):
+    train = [f"models.{name}.train", *TRAIN, *SMALL[name], "--data_dir", str(tiny), "--output_dir"]
     for command in (["-m", *train, "one"],
                     ["-m", "scripts.launch", "--workers", "2", "python", "-m", *train, "workers"],
                     ["-c", TWO_DEVICES, *train, "devices"]):
@@ -84,7 +85,7 @@ def test_two_workers_and_two_devices_learn_what_one_device_does(name, run, tmp_p
 
 
 LONG = ["-m", "models.edsr.train", *TRAIN, *SMALL["edsr"], "--train_steps", "60", "--val_every",
-        "60", "--save_every", "5", "--output_dir"]
+        "60", "--save_every", "5", "--data_dir"]
 
 
 def wait_for_step(folder, step, process):
@@ -94,8 +95,8 @@ def wait_for_step(folder, step, process):
         time.sleep(0.02)
 
 
-def test_a_worker_that_is_killed_ends_all_and_all_go_on_together(run, start, tmp_path):
-    launch = ["-m", "scripts.launch", "--workers", "2", "python", *LONG]
+def test_a_worker_that_is_killed_ends_all_and_all_go_on_together(run, start, tmp_path, tiny):
+    launch = ["-m", "scripts.launch", "--workers", "2", "python", *LONG, str(tiny), "--output_dir"]
     assert run(*launch, "whole", cwd=tmp_path).returncode == 0
     process = start(*launch, "broken", cwd=tmp_path)
     wait_for_step(tmp_path / "broken", 20, process)
@@ -113,12 +114,13 @@ def test_a_worker_that_is_killed_ends_all_and_all_go_on_together(run, start, tmp
 
 
 @pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGSTOP])
-def test_without_the_launcher_a_process_that_is_lost_is_reported(start, tmp_path, number):
+def test_without_the_launcher_a_process_that_is_lost_is_reported(start, tmp_path, tiny, number):
     with socket.socket() as one:
         one.bind(("127.0.0.1", 0))
         port = one.getsockname()[1]
     # As torchrun and Kubeflow describe it.
-    ours, lost = (start(*LONG, "run", "--train_steps", "100000", "--val_every", "100000",
+    ours, lost = (start(*LONG, str(tiny), "--output_dir", "run", "--train_steps", "100000",
+                        "--val_every", "100000",
                         cwd=tmp_path, env={"WORLD_SIZE": "2", "RANK": str(rank), "MASTER_PORT":
                                            str(port), "MASTER_ADDR": "127.0.0.1"})
                   for rank in (0, 1))

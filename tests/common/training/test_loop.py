@@ -15,8 +15,10 @@ import pytest
 import yaml
 from PIL import Image
 
+from common.cli import run_command
 from common.training.reports import read_metrics
 from common.weights import read_arrays, read_metadata
+from models.edsr.train import main
 
 ROOT = Path(__file__).resolve().parents[3]
 NETWORK = ["--num_blocks", "1", "--num_filters", "8", "--res_scale", "1", "--chip", "cpu"]
@@ -190,6 +192,8 @@ def test_a_longer_run_goes_on_and_resume_no_starts_over(unbroken, train, tmp_pat
 def test_resume_from_a_named_checkpoint(unbroken, train):
     result = train("--resume", unbroken[0], "--train_steps", "45")
     assert result.returncode == 0 and "going on after step 40" in result.stdout, result.stderr
+    result = train("--resume", "run", "--train_steps", "45")  # its own folder
+    assert result.returncode == 0 and "holds a finished run" in result.stdout, result.stderr
 
 
 def test_load_evaluate_only_and_the_yaml_of_a_run(unbroken, run, photos, tmp_path):
@@ -222,10 +226,13 @@ def test_train_steps_below_an_epoch_are_pointed_out(train):
     assert "--epochs" in result.stdout
 
 
-def test_mistakes_end_with_one_line(run, photos, tmp_path):
+def test_mistakes_end_with_one_line(photos, tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+
     def start(*flags):
-        return run("-m", "models.edsr.train", *NETWORK, *SHORT, "--output_dir", "run", *flags,
-                   cwd=tmp_path)
+        with pytest.raises(SystemExit) as caught:
+            run_command(main, [*NETWORK, *SHORT, "--output_dir", "run", *map(str, flags)])
+        return subprocess.CompletedProcess(flags, caught.value.code, "", capsys.readouterr().err)
 
     (tmp_path / "empty").mkdir()
     (tmp_path / "file").write_text("x")

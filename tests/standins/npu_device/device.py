@@ -5,12 +5,12 @@ import json
 import os
 
 import tensorflow as tf
-from tensorflow.python.eager import context
+from tensorflow.python.eager import context, def_function
 
 from npu_device.options import Config
 
-_state = {"handle": None, "default": False, "options": None}
-_function = tf.function
+_state = {"handle": None, "default": False, "options": None, "within": None}
+_function, _call = tf.function, def_function.Function.__call__
 
 
 def record(call, **values):
@@ -97,6 +97,7 @@ class NpuDeviceHandle:
     def as_default(self):
         """Run on the device from now on."""
         tf.function = npu_compat_function
+        def_function.Function.__call__ = _never_nested_call
         _state["default"] = True
         record("as_default")
         return self
@@ -113,6 +114,20 @@ def npu_compat_function(func=None, *args, **kwargs):
         if kwargs.get(name):
             kwargs[name] = False
     return _function(*args, **kwargs)(func) if func is not None else _function(*args, **kwargs)
+
+
+def _never_nested_call(self, *args, **kwargs):
+    """Run a `tf.function`; one that is called within another becomes part of it."""
+    if _state["within"] is not None:
+        try:
+            return self._python_function(*args, **kwargs)
+        except Exception:  # as the adapter does
+            return _call(self, *args, **kwargs)
+    _state["within"] = self._python_function.__name__
+    try:
+        return _call(self, *args, **kwargs)
+    finally:
+        _state["within"] = None
 
 
 def set_npu_loop_size(loop_size):
