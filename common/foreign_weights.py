@@ -117,24 +117,31 @@ def torch_batch_norm(source, name):
             for part in ("weight", "bias", "running_mean", "running_var")]
 
 
-def keras_layers(source):
+# The layers of a Keras file -> the number of dimensions of their arrays, and their name.
+_KERAS_LAYERS = {"conv": ((4, 1), "a convolution with a bias"),
+                 "norm": ((1, 1, 1, 1), "a batch normalisation"), "prelu": ((3,), "a PReLU")}
+
+
+def keras_layers(source, *kinds):
     """Take all layers of a Keras file whose layers have nothing but running numbers.
 
+    Args:
+        source: a `Source`.
+        kinds: of "conv", "norm" and "prelu" those that the network has.
+
     Returns:
-        dict of "conv", "norm" and "prelu" -> list of their lists of arrays, in order of the
-        numbers.
+        for each of these kinds the list of its layers' lists of arrays, in order of the numbers.
 
     Raises:
         UserError: there is a layer of another kind.
     """
-    found = {"conv": [], "norm": [], "prelu": []}
-    kinds = {(4, 1): "conv", (1, 1, 1, 1): "norm", (3,): "prelu"}
+    found = {_KERAS_LAYERS[kind][0]: [] for kind in kinds}
     names = {name.rpartition("/")[0] for name in source.arrays}
     for name in sorted(names, key=lambda name: int((re.findall(r"_(\d+)$", name) or [0])[0])):
         arrays = [source.take(f"{name}/{i}") for i in range(source.count(f"{name}/{{}}"))]
-        kind = kinds.get(tuple(array.ndim for array in arrays))
-        if kind is None:
-            raise source.unfit(f"{name} is neither a convolution with a bias nor a batch "
-                               "normalisation nor a PReLU")
-        found[kind].append(arrays)
-    return found
+        dimensions = tuple(array.ndim for array in arrays)
+        if dimensions not in found:
+            known = " nor ".join(_KERAS_LAYERS[kind][1] for kind in kinds)
+            raise source.unfit(f"{name} is neither {known}")
+        found[dimensions].append(arrays)
+    return list(found.values())

@@ -1,5 +1,6 @@
 """Image files: read as RGB for training, or as stored for a result of the same kind."""
 
+import contextlib
 import struct
 import zlib
 from dataclasses import dataclass
@@ -14,6 +15,7 @@ from common.files import atomic_path
 
 IMAGE_SUFFIXES = frozenset({".png", ".jpg", ".jpeg", ".webp", ".bmp", ".tif", ".tiff"})
 QUALITY = 95  # of JPEG (without chroma subsampling) and of WebP
+MAX_SIDE = {".jpg": 65500, ".jpeg": 65500, ".webp": 16383}  # pixels that the encoders take
 
 _DEEP_SUFFIXES = {".png", ".tif", ".tiff"}
 _ALPHA_SUFFIXES = {".png", ".tif", ".tiff", ".webp"}
@@ -52,6 +54,16 @@ def find_images(folder):
     return sorted(path for path in Path(folder).iterdir()
                   if path.suffix.lower() in IMAGE_SUFFIXES
                   and not path.name.startswith(".") and path.is_file())
+
+
+@contextlib.contextmanager
+def any_size():
+    """Read images of any size in the block; else Pillow refuses them from 179 million pixels on."""
+    before, Image.MAX_IMAGE_PIXELS = Image.MAX_IMAGE_PIXELS, None
+    try:
+        yield
+    finally:
+        Image.MAX_IMAGE_PIXELS = before
 
 
 def read_size(path):
@@ -117,9 +129,7 @@ def write_image(path, array, kind=None):
     """
     path, array = Path(path), np.asarray(array)
     suffix = path.suffix.lower()
-    if suffix not in IMAGE_SUFFIXES:
-        raise UserError(f"cannot write {path}: name a file with one of the suffixes "
-                        f"{' '.join(sorted(IMAGE_SUFFIXES))}")
+    check_writable(path, array.shape)
     if array.dtype not in (np.uint8, np.uint16):
         raise ValueError(f"an image of type {array.dtype} cannot be written; use uint8 or uint16")
     if array.ndim == 3 and array.shape[-1] in (2, 4) and suffix not in _ALPHA_SUFFIXES:
@@ -139,6 +149,22 @@ def write_image(path, array, kind=None):
                 raise
             raise UserError(f"cannot write {path} ({array.shape[1]}x{array.shape[0]} pixels): "
                             f"{one_line(error)}; try the suffix .png") from error
+
+
+def check_writable(path, shape):
+    """Check that `write_image` can write to this name an image of this (height, width, ...).
+
+    Raises:
+        UserError: another suffix than `IMAGE_SUFFIXES`, or the format cannot hold such a side.
+    """
+    suffix, (height, width) = Path(path).suffix.lower(), shape[:2]
+    if suffix not in IMAGE_SUFFIXES:
+        raise UserError(f"cannot write {path}: name a file with one of the suffixes "
+                        f"{' '.join(sorted(IMAGE_SUFFIXES))}")
+    most = MAX_SIDE.get(suffix)
+    if most and max(height, width) > most:
+        raise UserError(f"cannot write {path} ({width}x{height} pixels): {suffix} holds at most "
+                        f"{most} a side; try the suffix .png")
 
 
 class _opened:

@@ -2,7 +2,10 @@
 
 What a model is converted from, and how, is in its `models/<name>/convert.py`: `EXPECTS` (kind of
 file -> which), optionally `OPTIONS` (option of the network that a file does not tell -> type and
-help) and `convert(source, scale)`, which gives the scale, the options and the arrays by layer.
+help) and `convert(source)`. That takes all arrays out of a `common.foreign_weights.Source`, raises
+a `UserError` where they are another network's, and returns the scale (a tuple: any of these, with
+`_x2` in the names of the layers that only one has; None: the file does not tell), the options of
+the network and `{layer name: [arrays]}`.
 """
 
 import importlib
@@ -12,6 +15,7 @@ from pathlib import Path
 import models
 from common import foreign_weights
 from common.cli import UserError
+from common.scales import scale_name, scale_tuple
 
 
 def converters():
@@ -53,12 +57,25 @@ def convert(name, source, output, scale=None, tell=None, **options):
     found = foreign_weights.read(source, known[name].EXPECTS, name)
     if found.note and tell:
         tell(found.note)
-    scale, told, arrays = known[name].convert(found, scale)
+    held, told, arrays = known[name].convert(found)
+    scale = _scale(found, held, scale)
+    others = [f"_x{s}" for s in scale_tuple(held) if s not in scale_tuple(scale)]
+    arrays = {layer: arrays[layer] for layer in arrays if not any(x in layer for x in others)}
     model = models.create(name, scale, **{**told, **options})
     _check(model, arrays, found)
     weights.assign(model, arrays)
     weights.save(model, output)
     return model
+
+
+def _scale(source, held, wanted):
+    """The scale to build: what was asked for, or else what the file has."""
+    if held is None and wanted is None:
+        raise UserError(f"{source.path} does not tell its scale; give one with --scale")
+    if None not in (held, wanted) and not set(scale_tuple(wanted)) <= set(scale_tuple(held)):
+        raise UserError(f"{source.path} holds {source.what} {scale_name(held)}, not "
+                        f"{scale_name(wanted)}; correct --scale")
+    return held if wanted is None else wanted
 
 
 def _check(model, arrays, source):

@@ -104,6 +104,13 @@ def _div2k(scales):
             for inside in [f"DIV2K_{part}".replace("_bicubic_X", "_bicubic/X")]]
 
 
+def _flickr2k(scales):
+    return [Source("https://cv.snu.ac.kr/research/EDSR/Flickr2K.tar",
+                   "md5:5d3f39443d5e9489bff8963f8f26cb03",
+                   {inside: inside for inside in ("Flickr2K/Flickr2K_HR",
+                                                  "Flickr2K/Flickr2K_LR_bicubic")})]
+
+
 def _bsds500(scales):
     return [Source("http://www.eecs.berkeley.edu/Research/Projects/CS/vision/grouping/BSR/"
                    "BSR_bsds500.tgz", None, {"BSR/BSDS500/data/images": "BSDS500/images"})]
@@ -118,6 +125,7 @@ def _benchmark(inside, place):
 
 SOURCES = {
     "div2k": _div2k,
+    "flickr2k": _flickr2k,
     "bsds500": _bsds500,
     "set5": _benchmark("Set5", "Set5"),
     "set14": _benchmark("Set14", "Set14"),

@@ -6,10 +6,20 @@ import time
 from contextlib import contextmanager
 from pathlib import Path
 
+from PIL import Image
+
 from common.cli import UserError, one_line, run_command
 from common.device import quiet_tensorflow
 from common.files import make_folder
-from common.images import IMAGE_SUFFIXES, list_images, read_image, write_image
+from common.images import (
+    IMAGE_SUFFIXES,
+    any_size,
+    check_writable,
+    list_images,
+    read_image,
+    read_size,
+    write_image,
+)
 from common.options import OneLineParser
 from scripts.network_options import add_network_options, choose_weights, open_upscaler
 
@@ -47,9 +57,12 @@ def plan(sources, inputs, output, scale):
     and the results are called `<name>_x<scale>`.
 
     Raises:
-        UserError: two results would share a name, or one would replace an input.
+        UserError: two results would share a name, one would replace an input, or one could not be
+            written.
     """
     output = Path(output)
+    if _is_other_image(output):
+        check_writable(output, (1, 1))
     names_file = output.suffix.lower() in IMAGE_SUFFIXES and not output.is_dir()
     if names_file:
         if len(inputs) > 1 or Path(inputs[0]).is_dir():
@@ -70,7 +83,21 @@ def plan(sources, inputs, output, scale):
     for path in (output, *targets):
         if path.resolve() in read:
             raise UserError(f"{path} is an input; name another place with -o")
+    for target, source in targets.items():
+        try:
+            with any_size():
+                height, width = read_size(source)
+        except UserError:
+            continue  # told when its turn comes, and the others are done
+        check_writable(target, (scale * height, scale * width))
     return [(source, target) for target, source in targets.items()]
+
+
+def _is_other_image(path):
+    """Whether a path that is no folder has the suffix of images that are read but not written."""
+    suffix = path.suffix.lower()
+    return (suffix and suffix not in IMAGE_SUFFIXES and suffix in Image.registered_extensions()
+            and not path.is_dir())
 
 
 def _with_frozen_graph(sources, arguments):
@@ -120,11 +147,14 @@ def _enlarge(work, upscaler):
         for source, target in bar:
             begin = time.perf_counter()
             try:
-                image, kind = read_image(source)
+                with any_size():
+                    image, kind = read_image(source)
                 sr = upscaler(image)
                 write_image(target, sr, kind)
-            except UserError as error:
+            except (UserError, MemoryError) as error:
                 failed += 1
+                if isinstance(error, MemoryError):
+                    error = f"{source}: memory is exhausted: {error}"
                 bar.write(f"error: {one_line(error)}", file=sys.stderr)
                 continue
             seconds = time.perf_counter() - begin

@@ -97,7 +97,7 @@ def find_weights(folder):
 
 
 def checkpoint_to_h5(checkpoint, description, path):
-    """Write the weights of a training checkpoint as a zoo `.h5`.
+    """Write a training checkpoint's weights, their average if it has one, as a zoo `.h5`.
 
     Args:
         checkpoint: its prefix, e.g. run/checkpoints/step-1000.
@@ -115,7 +115,11 @@ def checkpoint_to_h5(checkpoint, description, path):
     model = models.create(metadata["model"], tuple(scale) if isinstance(scale, list) else scale,
                           **metadata["options"])
     try:
-        status = tf.train.Checkpoint(model=model).restore(str(checkpoint))
+        # As a run measures and exports: see `tracked` in common.training.ema.
+        averaged = any(name.startswith("average/")
+                       for name, _ in tf.train.list_variables(str(checkpoint)))
+        tracked = {"average" if averaged else "model": model}
+        status = tf.train.Checkpoint(**tracked).restore(str(checkpoint))
         status.assert_existing_objects_matched().expect_partial()
     except (tf.errors.OpError, ValueError, IndexError, AssertionError) as error:
         raise UserError(f"checkpoint {checkpoint} is damaged, of another network than "

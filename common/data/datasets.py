@@ -54,8 +54,8 @@ def open_dataset(name, data_dir, scale, val_dir=None, *, choices=NO_CHOICES):
     Args:
         name: a name of `DATASETS`, or "auto": demo without a folder, else told from its layout.
             Several joined by +, as in "t91+bsds500", are all trained on.
-        data_dir: the set's folder, or one that has it as a sub-folder; of several sets always the
-            latter.
+        data_dir: the set's folder, or one that has it as a sub-folder; of several sets the latter,
+            or one in which all lie side by side, as DIV2K_train_HR and Flickr2K_HR.
         scale: which LR images are meant.
         val_dir: folder to validate with (all its images, or what `open_images` takes of it), in
             place of the set's own. Without either, the last tenth of the images, 1 to 10 (of
@@ -121,7 +121,7 @@ def _parts(name, data_dir, scale):
     """The (entry, folder) of every set that a name joins."""
     names = name.split("+")
     entries = [_entry(each, data_dir, scale, len(names) > 1) for each in names]
-    return [(entry, _folder(entry, data_dir, len(names) > 1)) for entry in entries]
+    return [(entry, _folder(entry, data_dir, scale, len(names) > 1)) for entry in entries]
 
 
 def _entry(name, data_dir, scale, joined):
@@ -137,7 +137,7 @@ def _entry(name, data_dir, scale, joined):
     return DATASETS[name]
 
 
-def _folder(entry, data_dir, joined):
+def _folder(entry, data_dir, scale, joined):
     if not entry.needs_folder:
         return None
     if data_dir is None:
@@ -150,6 +150,8 @@ def _folder(entry, data_dir, joined):
     if joined and not entry.folders:
         raise UserError(f"the data set {entry.name} has no folder name of its own and cannot be "
                         "joined with others")
+    if joined and entry.recognise and entry.recognise(folder, scale):
+        return folder
     if joined:
         raise UserError(f"no {entry.name} in {folder}: expected the sub-folder "
                         f"{' or '.join(entry.folders)}")
@@ -237,6 +239,9 @@ DATASETS = {entry.name: entry for entry in (
             layouts.open_paired, layouts.is_paired),
     DataSet("div2k", "DIV2K as published, or one folder told apart by train and valid in names",
             layouts.open_div2k, layouts.is_div2k, ("DIV2K",), val_set="bsd100"),
+    DataSet("flickr2k", "Flickr2K as published, all to train on: Flickr2K_HR and "
+            "Flickr2K_LR_bicubic/X4; DF2K is div2k+flickr2k",
+            layouts.open_flickr2k, layouts.is_flickr2k, ("Flickr2K",), val_set="bsd100"),
     DataSet("hdf5", "luma patches such as 91-image_x2.h5 and Set5_x2.h5, for luma models only",
             open_as_images),
     DataSet("folder", "HR images alone; LR images are made by bicubic reduction, or as --blur, "

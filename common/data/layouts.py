@@ -37,7 +37,7 @@ def open_demo(_, scale):
     return pairs
 
 
-# ---- DIV2K --------------------------------------------------------------------------------------
+# ---- DIV2K, Flickr2K ----------------------------------------------------------------------------
 
 def open_div2k(folder, scale):
     """The published layout, or the one of ModelZoo: `train` and `valid` in folder or file names."""
@@ -45,9 +45,7 @@ def open_div2k(folder, scale):
     for word in ("train", "valid"):
         published = folder / f"DIV2K_{word}_HR"
         if published.is_dir():
-            lr = _div2k_lr(folder, word, scale)
-            hr = list_images(published)
-            splits.append(pair_by_name(hr, list_images(lr)) if lr else hr_only(hr))
+            splits.append(_with_lr(published, scale))
         else:
             splits.append(hr_only(_named(folder, word)))
     if not any(splits):
@@ -63,11 +61,14 @@ def is_div2k(folder, scale):
         _named(folder, "train") and _named(folder, "valid"))
 
 
-def _div2k_lr(folder, word, scale):
-    bicubic = folder / f"DIV2K_{word}_LR_bicubic"
+def _with_lr(folder, scale):
+    """The pairs of a published folder *_HR, with *_LR_bicubic/X4 beside it where it is there."""
+    hr, name = list_images(folder), folder.name[:-len("_HR")]
+    bicubic = folder.with_name(f"{name}_LR_bicubic")
     inside = sub_folders(bicubic) if bicubic.is_dir() else {}
-    eightfold = folder / f"DIV2K_{word}_LR_x{scale}"  # as the x8 images were published later
-    return inside.get(f"x{scale}") or (eightfold if eightfold.is_dir() else None)
+    eightfold = folder.with_name(f"{name}_LR_x{scale}")  # as DIV2K's x8 was published later
+    lr = inside.get(f"x{scale}") or (eightfold if eightfold.is_dir() else None)
+    return pair_by_name(hr, list_images(lr)) if lr else hr_only(hr)
 
 
 def _named(folder, word):
@@ -77,6 +78,22 @@ def _named(folder, word):
         if word in inner.name.lower() and not _LOW_RESOLUTION.search(inner.name):
             found += find_images(inner)
     return found
+
+
+def open_flickr2k(folder, scale):
+    """The published Flickr2K_HR and Flickr2K_LR_bicubic, all to train on."""
+    if not is_flickr2k(folder, scale):
+        raise UserError(f"no Flickr2K images in {folder}: expected the folder Flickr2K_HR")
+    return _with_lr(_flickr2k_hr(folder), scale), []
+
+
+def is_flickr2k(folder, scale):
+    """Whether a folder, or its sub-folder Flickr2K, is laid out so."""
+    return _flickr2k_hr(folder).is_dir()
+
+
+def _flickr2k_hr(folder):
+    return sub_folders(folder).get("flickr2k", folder) / "Flickr2K_HR"
 
 
 # ---- T91, BSDS500 -------------------------------------------------------------------------------

@@ -1,33 +1,16 @@
 """BSRN's TensorFlow 1 checkpoints as weights of the zoo."""
 
-from common.cli import UserError
-from common.scales import scale_tuple
-
 EXPECTS = {"tf_checkpoint": "variables generator/first_conv/conv2d/kernel, ..."}
 # A checkpoint does not tell how often its one module is applied.
 OPTIONS = {"num_recursions": (int, "R; default: 16"),
            "output_every": (int, "recursions between two outputs; default: 1")}
 
 
-def convert(source, scale):
-    """The variables of the published TensorFlow 1 graph.
-
-    Args:
-        source: a `common.foreign_weights.Source`.
-        scale: a number or a tuple; None: all that the checkpoint has.
-
-    Returns:
-        scale, options of the network, `{layer name: [arrays]}`.
-
-    Raises:
-        UserError: another network's variables, or a scale that is not among them.
-    """
+def convert(source):
+    """The variables of the published TensorFlow 1 graph."""
     held = tuple(s for s in (2, 3, 4) if f"generator/last_conv/x{s}/conv2d/kernel" in source)
     if not held:
         raise source.unfit(f"expected generator/last_conv/x2/conv2d/kernel, found {source.names()}")
-    for s in scale_tuple(scale or held):
-        if s not in held:
-            raise UserError(f"{source.path} has no x{s}, only {', '.join(f'x{h}' for h in held)}")
     names = {"first_conv": "first_conv/conv2d", "module_conv1": "residual_modules/conv2d",
              "module_conv2": "residual_modules/conv2d_1",
              "module_conv3": "residual_modules/conv2d_2"}
@@ -39,11 +22,7 @@ def convert(source, scale):
     arrays = {layer: [source.take(f"generator/{name}/{part}") for part in ("kernel", "bias")]
               for layer, name in names.items()}
     source.finish()
-    scale = scale or (held if len(held) > 1 else held[0])
-    left_out = tuple(f"_x{s}" for s in held if s not in scale_tuple(scale))
-    arrays = {layer: pair for layer, pair in arrays.items()
-              if not any(part in layer for part in left_out)}
     num_features = len(arrays["first_conv"][1])
     options = {"num_features": num_features,
                "num_states": len(arrays["module_conv1"][1]) - num_features}
-    return scale, options, arrays
+    return held if len(held) > 1 else held[0], options, arrays

@@ -2,7 +2,6 @@
 
 import numpy as np
 
-from common.cli import UserError
 from common.foreign_weights import torch_conv
 
 EXPECTS = {"torch": "an EDSR of EDSR-PyTorch or BasicSR"}
@@ -19,19 +18,8 @@ _NAMES = [
 ]
 
 
-def convert(source, scale):
-    """The arrays of a PyTorch EDSR; both programs' networks work in 0..255 minus DIV2K's mean.
-
-    Args:
-        source: a `common.foreign_weights.Source`.
-        scale: a number that the network must have; None: what it has.
-
-    Returns:
-        scale, options of the network, `{layer name: [arrays]}`.
-
-    Raises:
-        UserError: another network's arrays or scale.
-    """
+def convert(source):
+    """The arrays of a PyTorch EDSR; both programs' networks work in 0..255 minus DIV2K's mean."""
     names = next((names for names in _NAMES if f"{names['head']}.weight" in source), None)
     if names is None:
         raise source.unfit(f"expected head.0.weight or conv_first.weight, found {source.names()}")
@@ -51,8 +39,6 @@ def convert(source, scale):
         held, stage = held * block, stage + 1
     arrays["tail"] = torch_conv(source, names["tail"])
     source.finish()
-    if scale not in (None, held):
-        raise UserError(f"{source.path} is an EDSR x{held}, not x{scale}; correct --scale")
     options = {"num_blocks": num_blocks, "num_filters": num_filters,
                "res_scale": 0.1 if num_filters == 256 else 1}
     return held, options, arrays

@@ -1,6 +1,5 @@
 """RRDBNet of PyTorch (ESRGAN, BasicSR) and of PaddleGAN as weights of the zoo."""
 
-from common.cli import UserError
 from common.foreign_weights import torch_conv
 
 EXPECTS = {"torch": "an RRDBNet of ESRGAN, Real-ESRGAN or BasicSR",
@@ -21,19 +20,8 @@ _NAMES = [
 _SCALES = {3: 4, 12: 2, 48: 1}  # by the channels of the unshuffled image
 
 
-def convert(source, scale):
-    """The arrays of an RRDBNet; all of these programs' networks work in [0, 1], as the zoo's does.
-
-    Args:
-        source: a `common.foreign_weights.Source`.
-        scale: a number that the network must have; None: what it has.
-
-    Returns:
-        scale, options of the network, `{layer name: [arrays]}`.
-
-    Raises:
-        UserError: another network's arrays or scale.
-    """
+def convert(source):
+    """The arrays of an RRDBNet; these programs' networks all work in [0, 1], as the zoo's does."""
     names = next((names for names in _NAMES
                   if names["dense"].format(i=0, j=1, k=1) + ".weight" in source), None)
     if names is None:
@@ -57,8 +45,6 @@ def convert(source, scale):
     for layer in ("body", "upsample0_conv", "upsample1_conv", "hr_conv", "tail"):
         arrays[layer] = torch_conv(source, names[layer].format(n=num_blocks))
     source.finish()
-    if scale not in (None, held):
-        raise UserError(f"{source.path} is an RRDBNet x{held}, not x{scale}; correct --scale")
     options = {"num_blocks": num_blocks, "num_filters": len(arrays["head"][1]),
                "num_growth": len(arrays["block0_dense1_conv1"][1])}
     return held, options, arrays

@@ -14,6 +14,7 @@ BLOCKS = ("total_iters", "model", "lr_scheduler", "optimizer", "validate", "log_
           "snapshot_config", "export_model", "enable_visualdl", "min_max",
           "find_unused_parameters")
 LOSSES = {"L1Loss": "l1", "MSELoss": "mse", "CharbonnierLoss": "charbonnier"}
+CHARBONNIER_EPS = 1e-6  # under the root of images in [0, 1]: `losses.charbonnier` has 1e-3 squared
 DISCRIMINATORS = {"VGGDiscriminator128": "vgg", "UNetDiscriminatorSN": "unet"}
 GAN_MODES = {"vanilla": "ragan", "lsgan": "lsgan", "wgan": "wgan_gp", "wgangp": "wgan_gp"}
 METRICS = ("PSNR", "SSIM", "LPIPSMetric", "NIQEMetric")
@@ -116,7 +117,7 @@ def _model(model, scales, lines):
     model.fixed("use_init_weight", False)
     model.close().need("name", "generator")
     options = {"stage": "psnr" if kind == "BaseSRModel" else "gan",
-               **_generator(generator, scales), **_pixel(pixel, kind)}
+               **_generator(generator, scales), **_pixel(pixel, kind, lines)}
     if kind == "BaseSRModel":
         model.need("pixel_criterion")
         for key in ("discriminator", "perceptual_criterion", "gan_criterion"):
@@ -161,12 +162,18 @@ def _discriminator(discriminator, generator_filters):
     return {"discriminator": DISCRIMINATORS[kind]}
 
 
-def _pixel(pixel, kind):
+def _pixel(pixel, kind, lines):
     name = pixel.name(*LOSSES)
     weight = pixel.number("loss_weight")
     # Adam's steps do not depend on the factor of its only loss.
     pixel.fixed("reduction", "mean", *(("sum",) if kind == "BaseSRModel" else ()))
-    pixel.number("eps")
+    if name == "CharbonnierLoss":
+        pixel.fixed("eps", CHARBONNIER_EPS)
+        if kind == "ESRGAN":
+            pixel.need("reduction")  # without it PaddleGAN adds up
+        if not pixel.holds("eps"):
+            lines.append(f"{pixel.at('eps')} is not given: it is {CHARBONNIER_EPS} here and 1e-12 "
+                         "in PaddleGAN")
     pixel.close()
     if name is None:
         return {}

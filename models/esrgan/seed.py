@@ -1,5 +1,6 @@
 """PaddleGAN's command line in the zoo's words; nothing else knows it."""
 
+import hashlib
 from pathlib import Path
 
 import yaml
@@ -8,7 +9,7 @@ from common.cli import UserError, one_line
 from common.seed_flags import pairs, words
 from common.training.run_folder import default_folder
 from models.esrgan.paddlegan import is_paddlegan, read_options
-from models.esrgan.sections import override
+from models.esrgan.sections import literal, override
 
 SHORT = {"-c": "--config", "-o": "--opt"}
 CONFIG = ("--config", "--config-file", "--config_file")
@@ -21,8 +22,8 @@ def translate(argv):
     """Rewrite PaddleGAN's flags and its YAML; others pass through and have the last word.
 
     `-c/--config-file F.yaml` may be PaddleGAN's YAML, which `-o/--opt a.b=c ...` changes, or
-    options of the zoo. `--load` of foreign weights converts them into the output folder once.
-    `--no-cuda` is `--chip cpu`, `--amp` is `--precision mixed_float16`, `--val-interval` is
+    options of the zoo. `--load` of foreign weights converts them once, into `cache` in the output
+    folder. `--no-cuda` is `--chip cpu`, `--amp` is `--precision mixed_float16`, `--val-interval` is
     `--val_every`.
 
     Raises:
@@ -99,32 +100,45 @@ def _flag(name, value):
 
 def _foreign_weights(flags):
     """`--load` of another framework's weights becomes their conversion."""
-    values = dict(flags)
-    load, resume = values.get("--load"), values.get("--resume")
-    if resume and resume.endswith(FOREIGN):
+    given = _given(flags)
+    load, resume = str(given.get("load", "")), str(given.get("resume", ""))
+    if resume.endswith(FOREIGN):
         raise UserError(f"--resume {resume}: another framework's checkpoint cannot go on here; "
                         "start from its weights with --load")
-    if not load or not load.endswith(FOREIGN):
+    scale = literal(given.get("scale", 4))
+    if not load.endswith(FOREIGN) or not isinstance(scale, int):  # such a scale is told later
         return flags
     if not Path(load).is_file():
         raise UserError(f"no such file: {load}; correct --load")
-    scale = int(values.get("--scale", 4))
-    folder = values.get("--output_dir") or _zoo_output_dir(values) or default_folder(
-        "esrgan", scale)
-    converted = Path(folder) / f"{Path(load).stem}.h5"
-    if not (converted.is_file() and converted.stat().st_mtime > Path(load).stat().st_mtime):
+    folder = Path(str(given.get("output_dir") or default_folder("esrgan", scale)))
+    converted = folder / "cache" / f"{Path(load).stem}-{_digest(load, scale)}.h5"
+    if not converted.is_file():
         from common.device import quiet_tensorflow
-        from common.files import make_folder
 
-        quiet_tensorflow(values.get("--chip", "auto"))
+        quiet_tensorflow(given.get("chip", "auto"))
         from models.converting import convert
 
-        make_folder(folder)
         convert("esrgan", load, converted, scale=scale, tell=print)
         print(f"converted {load} to {converted}")
-    return [(name, str(converted) if name == "--load" else value) for name, value in flags]
+    return [flag for flag in flags if flag[0] != "--load"] + [("--load", str(converted))]
 
 
-def _zoo_output_dir(values):
-    config = values.get("--config")
-    return (_read("--config", config) or {}).get("output_dir") if config else None
+def _given(flags):
+    """{name of an option: value} of flags and of zoo YAML files among them; the last counts."""
+    given = {}
+    for name, value in flags:
+        if name == "--config":
+            content = _read(name, value)
+            given.update(content if isinstance(content, dict) else {})
+        elif name:
+            given[name[2:]] = value
+    return given
+
+
+def _digest(path, scale):
+    """What tells a conversion from others; a run that is moved with its weights goes on with it."""
+    digest = hashlib.sha256(f"x{scale}".encode())
+    with open(path, "rb") as file:
+        for block in iter(lambda: file.read(2**20), b""):
+            digest.update(block)
+    return digest.hexdigest()[:12]

@@ -1,22 +1,11 @@
 """SRCNN of Keras `.h5` files as weights of the zoo."""
 
-from common.cli import UserError
-
 EXPECTS = {"keras": "three Conv2D layers on luma in [0, 1], as 9-1-5 or 9-5-5"}
 
 
-def convert(source, scale):
-    """The three convolutions of a Keras model, told by their shapes whatever the layers are called.
-
-    Args:
-        source: a `common.foreign_weights.Source`.
-        scale: a number; nothing in the file tells it.
-
-    Returns:
-        scale, options of the network, `{layer name: [arrays]}`.
-
-    Raises:
-        UserError: not three convolutions that follow each other, or no scale.
+def convert(source):
+    """The three convolutions of a Keras model, told by their shapes whatever the layers are called;
+    nothing in the file tells the scale.
     """
     pairs, names = [], list(source.arrays)
     for kernel, bias in zip(names, names[1:]):
@@ -33,9 +22,7 @@ def convert(source, scale):
                                 for (a, _), (b, _) in zip(ordered, ordered[1:])):
         raise source.unfit(f"its kernels of {', '.join(map(str, shapes))} do not lead from luma to "
                            "luma")
-    if not isinstance(scale, int):
-        raise UserError(f"{source.path} does not tell its scale; give one with --scale")
     kernels = [kernel for kernel, _ in ordered]
     options = {"kernels": tuple(kernel.shape[0] for kernel in kernels),
                "num_filters": tuple(kernel.shape[3] for kernel in kernels[:2])}
-    return scale, options, {"luma_network": [array for pair in ordered for array in pair]}
+    return None, options, {"luma_network": [array for pair in ordered for array in pair]}

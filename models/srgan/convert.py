@@ -2,7 +2,6 @@
 
 import numpy as np
 
-from common.cli import UserError
 from common.foreign_weights import keras_layers, torch_batch_norm, torch_conv
 
 EXPECTS = {"torch": "an MSRResNet of BasicSR, or the generator of leftthomas' SRGAN (since 2019)",
@@ -15,19 +14,8 @@ _MSRRESNET = [
 ]
 
 
-def convert(source, scale):
-    """The arrays of a generator, whose kind is told by its keys or layers.
-
-    Args:
-        source: a `common.foreign_weights.Source`.
-        scale: a number that the network must have; None: what it has.
-
-    Returns:
-        scale, options of the network, `{layer name: [arrays]}`.
-
-    Raises:
-        UserError: another network's arrays or scale.
-    """
+def convert(source):
+    """The arrays of a generator, whose kind is told by its keys or layers."""
     names = next((names for names in _MSRRESNET if f"{names['hr_conv']}.weight" in source), None)
     if source.kind == "keras":
         held, options, arrays = _keras_srgan(source)
@@ -39,8 +27,6 @@ def convert(source, scale):
         raise source.unfit("expected conv_hr.weight or HRconv.weight (MSRResNet) or "
                            f"block1.1.weight (SRGAN), found {source.names()}")
     source.finish()
-    if scale not in (None, held):
-        raise UserError(f"{source.path} is an SRGAN x{held}, not x{scale}; correct --scale")
     return held, {**options, "num_filters": len(arrays["head"][1])}, arrays
 
 
@@ -95,14 +81,14 @@ def _srresnet(source):
 
 
 def _keras_srgan(source):
-    layers = keras_layers(source)
-    counts = tuple(len(layers[kind]) for kind in ("conv", "norm", "prelu"))
+    layers = keras_layers(source, "conv", "norm", "prelu")
+    counts = tuple(map(len, layers))
     num_blocks = counts[2] - 1
     stages = counts[0] - 2 * num_blocks - 3
     if num_blocks < 0 or stages < 1 or counts[1] != 2 * num_blocks + 1:
         raise source.unfit("it has {} convolutions, {} batch normalisations and {} PReLU; at x4 "
                            "the generator has 37, 33 and 17".format(*counts))
-    convs, norms, prelus = (iter(layers[kind]) for kind in ("conv", "norm", "prelu"))
+    convs, norms, prelus = map(iter, layers)
     arrays = {"head": next(convs), "head_prelu": next(prelus)}
     for i in range(num_blocks):
         for k in (1, 2):

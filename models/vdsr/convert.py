@@ -3,19 +3,8 @@
 EXPECTS = {"matlab": "VDSR_Official.mat with model.weight and model.bias"}
 
 
-def convert(source, scale):
-    """The arrays of `VDSR_Official.mat`, which are the same for every scale (luma in [0, 1]).
-
-    Args:
-        source: a `common.foreign_weights.Source`.
-        scale: a number or a tuple; None: x2, x3 and x4 together.
-
-    Returns:
-        scale, options of the network, `{layer name: [arrays]}`.
-
-    Raises:
-        UserError: another network's arrays.
-    """
+def convert(source):
+    """The arrays of `VDSR_Official.mat`, which are the same for every scale (luma in [0, 1])."""
     count = source.count("model.weight.{}")
     if not count:
         raise source.unfit(f"expected model.weight and model.bias, found {source.names()}")
@@ -31,4 +20,4 @@ def convert(source, scale):
         raise source.unfit(f"its last layer gives {channels} channels, not luma")
     source.finish()
     options = {"num_layers": count, "num_filters": arrays[0].shape[3]}
-    return scale or (2, 3, 4), options, {"luma_network": arrays}
+    return (2, 3, 4), options, {"luma_network": arrays}

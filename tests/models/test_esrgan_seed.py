@@ -339,6 +339,21 @@ def test_parts_of_the_gan_may_be_missing():
             options["adversarial_weight"]) == (1e-2, 0, 0)
 
 
+def test_the_charbonnier_loss_has_one_epsilon():
+    """PaddleGAN adds it to the square of a difference in [0, 1], the zoo works in [0, 255]."""
+    import inspect
+
+    from common.losses import charbonnier
+
+    epsilon = inspect.signature(charbonnier).parameters["epsilon"].default
+    assert (epsilon / 255) ** 2 == pytest.approx(paddlegan.CHARBONNIER_EPS)
+    values = seed_values()
+    for eps, told in (("1e-6", 0), (None, 1)):
+        values["model"]["pixel_criterion"] = {"name": "CharbonnierLoss", "eps": eps}
+        options, lines = paddlegan.read_options(values)
+        assert options["loss"] == "charbonnier" and sum("1e-12" in line for line in lines) == told
+
+
 def test_vgg_layers_after_their_relu():
     values = gan_values()
     values["model"]["perceptual_criterion"]["layer_weights"] = {"8": 0.5, "35": 1}
@@ -387,6 +402,9 @@ def test_what_the_stage_reads_is_an_option(folder):
     (["dataset.test.preprocess.2.pipeline=[{name: Transpose}, {name: Normalize, mean: 0, std: 255},"
       " {name: PairedRandomTransposeHW}]"], r"PairedRandomTransposeHW is for train"),
     (["dataset.train.preprocess.0.key=gt"], "LoadImageFromFile for lq and for gt is missing"),
+    (["model.pixel_criterion={name: CharbonnierLoss, eps: 1e-12}"],
+     r"pixel_criterion\.eps 1e-12 is not possible here, only 1e-06"),
+    (["model.pixel_criterion.eps=1e-6"], r"unknown key model\.pixel_criterion\.eps"),
     (["min_max=(-1., 1.)"], r"min_max \(-1\.0, 1\.0\) is not possible here"),
     (["optimizer.name=SGD"], r"optimizer\.name 'SGD' is not known"),
     (["optimizer.weight_decay=0.1"], r"optimizer\.weight_decay 0\.1 is not possible here, only 0"),
@@ -421,6 +439,7 @@ def test_mistakes_are_named(folder, settings, words):
     ("model.perceptual_criterion.layer_weights={'34': 1.0, '35': 1.0}", "before or all after"),
     ("model.gan_criterion.gan_mode=hinge", r"gan_mode 'hinge' is not known"),
     ("optimizer.optimD.beta1=0.5", r"optimG\.beta1 0\.9 and optimizer\.optimD\.beta1 0\.5 contra"),
+    ("model.pixel_criterion.name=CharbonnierLoss", r"pixel_criterion\.reduction is missing"),
     ("model.pixel_criterion.reduction=sum", r"reduction 'sum' is not possible here, only 'mean'"),
 ])
 def test_mistakes_of_the_gan_stage_are_named(setting, words):
@@ -453,22 +472,39 @@ def test_foreign_weights_are_converted_once(folder, monkeypatch, capsys):
     calls = []
 
     def convert(name, source, output, scale=None, **options):
-        calls.append((name, str(source), str(output), scale))
+        calls.append((name, str(source), scale))
+        output.parent.mkdir(parents=True, exist_ok=True)
         output.write_bytes(b"h5")
 
+    def load(*argv):
+        return re.search(r"--load=(\S+)", " ".join(seed.translate(list(argv)))).group(1)
+
     monkeypatch.setattr(converting, "convert", convert)
-    weights = folder / "esrgan_iter_50000_weight.pdparams"
-    weights.write_bytes(b"")
+    weights = folder / "esrgan_x4.pth"
+    weights.write_bytes(b"one")
+    run = folder / "output_dir" / "esrgan_x4.h5"
+    run.parent.mkdir()
+    run.write_bytes(b"trained")
     argv = ["-c", "configs/esrgan.yaml", "--evaluate-only", "--load", str(weights)]
-    converted = "output_dir/esrgan_iter_50000_weight.h5"
-    for _ in range(2):
-        assert f"--load={converted}" in seed.translate(argv)
-    assert calls == [("esrgan", str(weights), converted, 4)]
+    first = load(*argv)
+    assert re.fullmatch(r"output_dir/cache/esrgan_x4-[0-9a-f]{12}\.h5", first)
+    assert load(*argv) == first and calls == [("esrgan", str(weights), 4)]
     assert capsys.readouterr().out.count("converted ") == 1
-    os.utime(converted, (1, 1))  # older than its source
-    seed.translate(argv)
-    assert len(calls) == 2
-    assert "--load=mine.h5" in seed.translate(["--load", "mine.h5"])
+    weights.write_bytes(b"two")
+    os.utime(weights, (1, 1))  # older than what was converted
+    second = load(*argv)
+    assert second != first and len(calls) == 2 and run.read_bytes() == b"trained"
+    assert load("--load", "mine.h5") == "mine.h5"
+
+    (folder / "x2.yaml").write_text(f"scale: 2\noutput_dir: two\nload: {weights}\n")
+    for more in ((), ("--load", str(weights))):
+        assert load("--config", "x2.yaml", *more).startswith("two/cache/esrgan_x4-")
+    assert calls[2:] == [("esrgan", str(weights), 2)]
+    for flags in (["--scale", "two"], ["--config", "wrong.yaml"]):
+        (folder / "wrong.yaml").write_text("scale: two\n")
+        with pytest.raises(UserError, match="--?scale.*two"):
+            read(*flags, "--load", str(weights))
+    assert len(calls) == 3
 
 
 # ---- as processes -------------------------------------------------------------------------------
@@ -530,7 +566,8 @@ def test_paddlegans_weights_are_loaded(anime, run, paddle_weights):
     assert "converted iter_5_weight.pdparams" in run(
         PROGRAM, *COMMAND, "output_dir=other", "--evaluate-only", "--load",
         "iter_5_weight.pdparams", cwd=anime).stdout
-    assert (anime / "output_dir" / "iter_5_weight.h5").is_file()
+    assert len(list((anime / "output_dir" / "cache").glob("iter_5_weight-*.h5"))) == 1
+    assert not list((anime / "output_dir").glob("*.h5"))
 
 
 @pytest.fixture

@@ -76,12 +76,16 @@ def test_a_stock_keras_network_of_any_scale(modules, tail_kernel, tmp_path):
 
 def test_other_keras_files_are_refused(tmp_path, shared):
     out = tmp_path / "out.h5"
-    with pytest.raises(UserError, match="is an SRDRM x2, not x4; correct --scale"):
+    with pytest.raises(UserError, match="holds srdrm x2, not x4; correct --scale"):
         convert("srdrm", shared / "weights" / "srdrm" / "srdrm_x2_model_20.h5", out, 4)
     image = keras.Input((None, None, 3))
     keras.Model(image, layers.Conv2D(3, 3)(image)).save(str(tmp_path / "conv.h5"))
     with pytest.raises(UserError, match="it has 1 convolutions and 0 batch normalisations"):
         convert("srdrm", tmp_path / "conv.h5", out)
+    bent = layers.PReLU(shared_axes=[1, 2])(image)
+    keras.Model(image, bent).save(str(tmp_path / "prelu.h5"))
+    with pytest.raises(UserError, match="neither a convolution with a bias nor a batch n[a-z]*$"):
+        convert("srdrm", tmp_path / "prelu.h5", out)
     keras.Model(image, layers.Dense(3)(image)).save(str(tmp_path / "dense.h5"))
     with pytest.raises(UserError, match="dense.* is neither a convolution with a bias nor"):
         convert("srdrm", tmp_path / "dense.h5", out)

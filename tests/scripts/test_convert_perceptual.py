@@ -314,7 +314,7 @@ def test_what_is_no_rrdbnet_of_the_zoo_is_told(paddle_file, tmp_path):
             convert("esrgan", paddle_file(state), tmp_path / "out.h5", **options)
         assert not (tmp_path / "out.h5").exists()
 
-    refuse(lambda s: None, "is an RRDBNet x4, not x2; correct --scale", scale=2)
+    refuse(lambda s: None, "holds esrgan x4, not x2; correct --scale", scale=2)
     refuse(lambda s: s.pop("HRconv.bias"), "not of esrgan: it lacks HRconv.bias")
     refuse(lambda s: s.pop("conv_first.weight"), "it lacks conv_first.weight")
     refuse(lambda s: s.pop("upconv2.weight"), "does not enlarge in two steps")
@@ -352,7 +352,7 @@ def test_what_is_no_generator_of_the_zoo_is_told(torch_file, tmp_path):
             convert("srgan", torch_file(state), tmp_path / "out.h5", **options)
         assert not (tmp_path / "out.h5").exists()
 
-    refuse(msrresnet_state(3), "is an SRGAN x3, not x2; correct --scale", scale=2)
+    refuse(msrresnet_state(3), "holds srgan x3, not x2; correct --scale", scale=2)
     refuse(rrdbnet_state(), "not of srgan: it also has body.0.rdb1.conv1.weight")
     refuse({"conv_input.weight": np.ones(3)}, "expected conv_hr.weight .* found conv_input.weight")
     state = srresnet_state(2)

@@ -41,7 +41,7 @@ def test_scales_may_stand_before_the_files(vdsr, tmp_path, scales, held):
     (("--model", "edsr", "vdsr"), "vdsr is a MATLAB 5 file; edsr is converted from a PyTorch file"),
     (("--model", "vdsr", "absent"), "no such file: absent"),
     (("--model", "vdsr", "--res_scale", "1", "vdsr"), "vdsr has no option 'res_scale'"),
-    (("--model", "vdsr", "--scale", "5", "vdsr"), "vdsr has no scale 5"),
+    (("--model", "vdsr", "--scale", "5", "vdsr"), "vdsr holds vdsr x234, not x5; correct --scale"),
     (("--model", "vdsr", "--scale", "two", "vdsr"), "--scale takes numbers"),
 ])
 def test_mistakes_are_told(vdsr, tmp_path, monkeypatch, arguments, message):

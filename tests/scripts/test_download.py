@@ -112,6 +112,20 @@ def test_div2k_with_the_scales_asked_for(server, tmp_path, monkeypatch):
         fetched(tmp_path, server, "--dataset", "div2k", "--scale", "5")
 
 
+def test_flickr2k_with_all_its_bicubic_images(server, tmp_path, monkeypatch):
+    path = make_tar(server[0] / "Flickr2K.tar", *(
+        f"Flickr2K/Flickr2K_{inside}.png" for inside in (
+            "HR/000001", "HR/000002", "LR_bicubic/X2/000001x2", "LR_unknown/X2/000001x2")))
+    (source,) = download.sources("flickr2k")
+    value = "md5:" + hashlib.md5(path.read_bytes()).hexdigest()
+    monkeypatch.setitem(download.SOURCES, "flickr2k",
+                        lambda scales: [source._replace(checksum=value)])
+    assert fetched(tmp_path, server, "--dataset", "flickr2k") == ["Flickr2K"]
+    inside = sorted(path.name for path in (tmp_path / "data" / "Flickr2K").iterdir())
+    assert inside == ["Flickr2K_HR", "Flickr2K_LR_bicubic"]
+    assert len(open_dataset("flickr2k", tmp_path / "data", 4).train) == 1
+
+
 def test_benchmarks_come_from_one_archive(server, tmp_path, monkeypatch):
     path = make_tar(server[0] / "benchmark.tar", "benchmark/Set5/HR/baby.png",
                     "benchmark/Set14/HR/man.png", "benchmark/B100/HR/3096.png")

@@ -91,15 +91,48 @@ def test_one_file_keeps_its_profile_and_is_the_networks_result(edsr_x2, tmp_path
     (["--weights", "W", "nowhere.png", "-o", "out"], "no such file: nowhere.png"),
     (["--weights", "W", "a.png", "-o", "out", "--tile", "-3"], "0 or more"),
     (["--model", "edsr", "--scale", "8", "a.png", "-o", "out"], "no weights for edsr x8"),
+    (["--weights", "W", "an.gif", "-o", "out"], r"cannot write out/an_x2\.gif: name a file with"),
+    (["--weights", "W", "an.gif", "a.png", "-o", "out"], r"cannot write out/an_x2\.gif"),
+    (["--weights", "W", "a.JFIF", "-o", "out/"], r"cannot write out/a_x2\.JFIF: name a file with"),
+    (["--weights", "W", "a.png", "-o", "b.gif"], r"cannot write b\.gif: name a file with"),
+    (["--weights", "W", "wide.png", "-o", "b.webp"],
+     r"cannot write b\.webp \(16402x2 pixels\): \.webp holds at most 16383 a side; try .* \.png"),
+    (["--weights", "W", "wide.png", "tall.jpg", "-o", "out"],
+     r"out/tall_x2\.jpg \(2x65502 pixels\): \.jpg holds at most 65500"),
     (["a.png", "-o", "out", "--tiel", "3"], r"did you mean --tile\?")])
 def test_mistakes_are_told_and_write_nothing(edsr_x2, tmp_path, monkeypatch, arguments, words):
     monkeypatch.chdir(tmp_path)
     write_image("a.png", noise(8, 8, 3))
-    before = Path("a.png").read_bytes()
+    write_image("wide.png", noise(1, 8201))
+    write_image("tall.jpg", noise(32751, 1))
+    Image.open("a.png").save("an.gif")
+    Image.open("a.png").save("a.JFIF")
+    before = {path: path.read_bytes() for path in tmp_path.iterdir()}
     with pytest.raises(UserError, match=words):
         main([str(edsr_x2) if word == "W" else word for word in arguments])
     written = [path for path in tmp_path.rglob("*") if path.is_file()]
-    assert written == [tmp_path / "a.png"] and written[0].read_bytes() == before
+    assert {path: path.read_bytes() for path in written} == before
+
+
+def test_larger_images_than_pillow_reads_by_itself(edsr_x2, tmp_path, monkeypatch, capsys):
+    monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", 100)
+    Image.fromarray(noise(15, 20, 3)).save(tmp_path / "large.png")
+    with pytest.raises(UserError, match="decompression bomb"):
+        read_image(tmp_path / "large.png")
+    assert main(["--weights", str(edsr_x2), str(tmp_path / "large.png"),
+                 "-o", str(tmp_path / "out.webp")]) == 0
+    assert "20x15 -> " in capsys.readouterr().out and Image.MAX_IMAGE_PIXELS == 100
+
+
+def test_memory_that_is_exhausted_is_told(edsr_x2, tmp_path, monkeypatch, capsys):
+    def read(path):
+        raise MemoryError("Unable to allocate 8.00 GiB")
+
+    monkeypatch.setattr("scripts.upscale.read_image", read)
+    Image.fromarray(noise(5, 5)).save(tmp_path / "a.png")
+    assert main(["--weights", str(edsr_x2), str(tmp_path / "a.png"), "-o", str(tmp_path)]) == 2
+    error = capsys.readouterr().err
+    assert error.endswith("a.png: memory is exhausted: Unable to allocate 8.00 GiB\n")
 
 
 def test_a_mistake_is_one_line_and_status_2(edsr_x2, tmp_path):

@@ -370,6 +370,45 @@ def test_div2k_x8_as_published(tmp_path):
         "0001.png", "DIV2K_train_LR_x8/0001x8.png")
 
 
+def make_flickr2k(folder, lr_scales=()):
+    for number in range(1, 13):
+        write(folder / "Flickr2K_HR" / f"{number:06}.png")
+        for scale in lr_scales:
+            write(folder / f"Flickr2K_LR_bicubic/X{scale}" / f"{number:06}x{scale}.png", scale)
+            write(folder / f"Flickr2K_LR_unknown/X{scale}" / f"{number:06}x{scale}.png", scale)
+
+
+@pytest.mark.parametrize("name", ["flickr2k", "auto"])
+def test_flickr2k_as_published(tmp_path, name):
+    make_flickr2k(tmp_path / "Flickr2K", (2, 3, 4))
+    for folder in (tmp_path, tmp_path / "Flickr2K"):
+        for scale in (2, 3, 4):
+            splits = open_dataset(name, folder, scale)
+            assert splits.name == "flickr2k" and (len(splits.train), len(splits.val)) == (11, 1)
+            assert files(splits.train)[0] == ("000001.png", f"X{scale}/000001x{scale}.png")
+            assert splits.train[0].lr.parents[1].name == "Flickr2K_LR_bicubic"
+        assert files(open_dataset(name, folder, 8).val) == [("000012.png", None)]
+    (tmp_path / "Flickr2K/Flickr2K_LR_bicubic/X4/000003x4.png").unlink()
+    with pytest.raises(UserError, match="no LR image for .*000003.png"):
+        open_dataset(name, tmp_path, 4)
+    with pytest.raises(UserError, match="no Flickr2K images in .*expected the folder Flickr2K_HR"):
+        open_dataset("flickr2k", tmp_path / "Flickr2K/Flickr2K_HR", 4)
+
+
+@pytest.mark.parametrize("div2k, flickr2k", [("DIV2K", "Flickr2K"), ("", ""),
+                                             ("DIV2K", "")])
+def test_df2k_is_both(tmp_path, div2k, flickr2k):
+    make_div2k(tmp_path / div2k, (4,))
+    make_flickr2k(tmp_path / flickr2k, (4,))
+    splits = open_dataset("div2k+flickr2k", tmp_path, 4)
+    assert splits.name == "div2k+flickr2k" and names(splits.val) == ["0801"]
+    assert names(splits.train) == ["0001", "0002", "0800", *(f"{i:06}" for i in range(1, 13))]
+    assert {pair.lr.name for pair in splits.train} >= {"0800x4.png", "000012x4.png"}
+    shutil.rmtree(tmp_path / flickr2k / "Flickr2K_HR")
+    with pytest.raises(UserError, match="Flickr2K"):
+        open_dataset("div2k+flickr2k", tmp_path, 4)
+
+
 def test_hdf5_is_not_a_set_of_images(tmp_path):
     with pytest.raises(UserError, match="hdf5 holds luma patches.*srcnn, vdsr"):
         open_dataset("hdf5", tmp_path, 2)

@@ -95,12 +95,12 @@ def test_other_checkpoints_are_refused(tmp_path):
         convert("bsrn", prefix, tmp_path / "out.h5")
 
 
-def test_a_scale_that_the_checkpoint_lacks_is_named(tmp_path):
+def test_what_the_checkpoint_lacks_is_named(trained, tmp_path):
     with tf.Graph().as_default(), v1.Session() as session:
         v1.get_variable("generator/last_conv/x2/conv2d/kernel", (3, 3, 4, 3))
         session.run(v1.global_variables_initializer())
         prefix = v1.train.Saver().save(session, str(tmp_path / "model.ckpt"))
-    with pytest.raises(UserError, match="has no x3, only x2"):
-        convert("bsrn", prefix, tmp_path / "out.h5", 3)
+    with pytest.raises(UserError, match="holds bsrn x234, not x25; correct --scale"):
+        convert("bsrn", trained[0], tmp_path / "out.h5", (2, 5))
     with pytest.raises(UserError, match="it lacks generator/first_conv/conv2d/kernel"):
         convert("bsrn", prefix, tmp_path / "out.h5")

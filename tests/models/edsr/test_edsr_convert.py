@@ -116,7 +116,7 @@ def test_what_does_not_fit_is_told(without_torch, tmp_path):
             convert("edsr", without_torch(state), tmp_path / "out.h5", **options)
         assert not (tmp_path / "out.h5").exists()
 
-    refuse(lambda s: None, "is an EDSR x2, not x3", scale=3)
+    refuse(lambda s: None, "holds edsr x2, not x3", scale=3)
     refuse(lambda s: s.pop("tail.1.bias"), "not of edsr: it lacks tail.1.bias")
     refuse(lambda s: s.update(extra=s["tail.1.bias"]), "not of edsr: it also has extra")
     refuse(lambda s: s.update({"sub_mean.bias": s["sub_mean.bias"] / 255}), "sub_mean shifts by")
