@@ -1,12 +1,23 @@
 """Files that are whole or absent: written to a temporary name beside the target, then renamed."""
 
 import contextlib
+import functools
+import hashlib
 import os
+import platform
+import re
 import shutil
 import tempfile
+import time
 from pathlib import Path
 
 from common.cli import UserError
+
+ABANDONED = 86400  # seconds since the last change after which nobody is taken to be writing
+
+# .<name>.tmp-<machine>-<process>-<random>, what `temporary_prefix` begins.
+_TEMPORARY = re.compile(r"\..*\.tmp-([0-9a-f]{12})-(\d+)-\w+(\.[^.]*)?", re.DOTALL)
+_swept = set()
 
 
 @contextlib.contextmanager
@@ -17,8 +28,8 @@ def atomic_path(path):
     """
     path = Path(path)
     make_folder(path.parent)
-    handle, name = tempfile.mkstemp(prefix=f".{path.stem[:40]}.", suffix=path.suffix,
-                                    dir=str(path.parent))
+    handle, name = tempfile.mkstemp(prefix=temporary_prefix(path.parent, path.stem),
+                                    suffix=path.suffix, dir=str(path.parent))
     os.close(handle)
     temporary = Path(name)
     try:
@@ -40,7 +51,8 @@ def atomic_folder(path):
     """
     path = Path(path)
     make_folder(path.parent)
-    beside = Path(tempfile.mkdtemp(prefix=f".{path.name[:40]}.", dir=str(path.parent)))
+    beside = Path(tempfile.mkdtemp(prefix=temporary_prefix(path.parent, path.name),
+                                   dir=str(path.parent)))
     temporary, older = beside / "new", beside / "old"
     try:
         temporary.mkdir()
@@ -54,6 +66,35 @@ def atomic_folder(path):
         os.replace(temporary, path)
     finally:
         shutil.rmtree(beside, ignore_errors=True)
+
+
+def temporary_prefix(folder, name):
+    """The first part of a temporary's name in a folder: hidden, and it tells whose it is.
+
+    The first call for a folder removes what killed processes left there.
+    """
+    if str(folder) not in _swept:
+        _swept.add(str(folder))
+        remove_leftovers(folder)
+    return f".{name[:40]}.tmp-{_machine()}-{os.getpid()}-"
+
+
+def remove_leftovers(folder):
+    """Remove the temporaries that killed processes left in a folder; those in use stay.
+
+    Several machines may write in the folder: what belongs to one of the others, or to a process
+    that goes on here, is removed when nothing in it has changed for a day.
+    """
+    with contextlib.suppress(OSError):
+        for entry in list(os.scandir(str(folder))):
+            match = _TEMPORARY.fullmatch(entry.name)
+            if match is None or not _is_left(entry.path, match.group(1), int(match.group(2))):
+                continue
+            if entry.is_dir(follow_symlinks=False):
+                shutil.rmtree(entry.path, ignore_errors=True)
+            else:
+                with contextlib.suppress(OSError):  # another process may sweep as well
+                    os.unlink(entry.path)
 
 
 def write_text(path, text):
@@ -77,6 +118,31 @@ def make_folder(path):
     if not os.access(path, os.W_OK | os.X_OK):
         raise UserError(f"cannot write in the folder {path}; choose one that can be written")
     return path
+
+
+def _is_left(path, machine, process):
+    if machine == _machine():
+        try:
+            os.kill(process, 0)
+        except ProcessLookupError:
+            return True
+        except (OSError, OverflowError):  # it is another user's, or no process's number
+            pass
+    paths = [path, *(os.path.join(folder, name) for folder, folders, files in os.walk(path)
+                     for name in folders + files)]
+    with contextlib.suppress(OSError):  # it has just become a file, or is being removed
+        return time.time() - max(os.lstat(p).st_mtime for p in paths) > ABANDONED
+    return False
+
+
+@functools.lru_cache(1)
+def _machine():
+    """Twelve digits of what shares this process's numbers: the boot, and the container if any."""
+    parts = [platform.node()]
+    with contextlib.suppress(OSError):
+        parts.append(Path("/proc/sys/kernel/random/boot_id").read_text())
+        parts.append(os.readlink("/proc/self/ns/pid"))
+    return hashlib.sha256(repr(parts).encode()).hexdigest()[:12]
 
 
 def _umask():

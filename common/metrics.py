@@ -1,4 +1,4 @@
-"""PSNR, SSIM and UIQM the way super-resolution results are published, in NumPy alone."""
+"""PSNR, SSIM and UIQM the way super-resolution results are published."""
 
 import math
 
@@ -10,6 +10,7 @@ _Y_WEIGHTS = np.array([65.481, 128.553, 24.966]) / 255  # BT.601, studio range 1
 _GRAY_WEIGHTS = np.array([19595, 38470, 7471]) / 65536  # BT.601, full range, as Pillow has it
 _WINDOW, _SIGMA = 11, 1.5
 _C1, _C2 = (0.01 * 255) ** 2, (0.03 * 255) ** 2
+_STRIP = 32  # rows at a time: what is made of them stays in the processor's cache
 _BLOCK = 10  # of UIQM
 _EDGE_WEIGHTS = (0.299, 0.587, 0.144)  # sic: BT.601 has 0.114
 
@@ -52,8 +53,11 @@ def psnr(sr, hr, crop_border=0, channel="rgb"):
     Raises:
         ValueError: the shapes differ, or the crop leaves nothing.
     """
-    sr, hr = _prepare(sr, hr, crop_border, channel, smallest=1)
-    error = np.mean((sr - hr) ** 2)
+    total = size = 0
+    for a, b in _strips(sr, hr, crop_border, channel):
+        total += float(np.sum((a - b) ** 2))
+        size += a.size
+    error = total / size
     return float("inf") if error == 0 else float(10 * np.log10(255 ** 2 / error))
 
 
@@ -65,10 +69,13 @@ def ssim(sr, hr, crop_border=0, channel="rgb"):
 
     Args, returns and errors as `psnr`; the crop must leave 11x11 pixels.
     """
-    sr, hr = _prepare(sr, hr, crop_border, channel, smallest=_WINDOW)
-    if sr.ndim == 3:
-        return float(np.mean([_ssim(sr[..., c], hr[..., c]) for c in range(sr.shape[-1])]))
-    return float(_ssim(sr, hr))
+    total = size = 0
+    for pair in _strips(sr, hr, crop_border, channel, _WINDOW):
+        for a, b in zip(*map(_planes, pair)):
+            values = _ssim(a, b)
+            total += float(values.sum())
+            size += values.size
+    return total / size
 
 
 def uiqm(image, crop_border=0):
@@ -149,12 +156,24 @@ def cropped_rgb(image, crop_border, smallest):
     return image[_inside(image.shape, crop_border, smallest)]
 
 
-def _prepare(sr, hr, crop_border, channel, smallest):
-    sr, hr = to_channel(sr, channel), to_channel(hr, channel)
-    if sr.shape != hr.shape:
-        raise ValueError(f"images of different shapes: {sr.shape} and {hr.shape}")
-    inside = _inside(sr.shape, crop_border, smallest)
-    return sr[inside], hr[inside]
+def _strips(sr, hr, crop_border, channel, window=1):
+    """What is compared of two images, some rows at a time, such that each window lies in one.
+
+    Strips overlap by `window` - 1 rows.
+    """
+    sr, hr = np.atleast_1d(sr), np.atleast_1d(hr)
+    shapes = [image.shape[:1] + to_channel(image[:1], channel).shape[1:] for image in (sr, hr)]
+    if shapes[0] != shapes[1]:
+        raise ValueError(f"images of different shapes: {shapes[0]} and {shapes[1]}")
+    rows, columns = _inside(shapes[0], crop_border, window)
+    for first in range(rows.start, rows.stop - window + 1, _STRIP):
+        strip = slice(first, min(first + _STRIP + window - 1, rows.stop)), columns
+        yield to_channel(sr[strip], channel), to_channel(hr[strip], channel)
+
+
+def _planes(image):
+    """The channels of [H, W] or [H, W, C], [C, H, W], each in one piece as OpenCV wants it."""
+    return np.ascontiguousarray(np.moveaxis(np.atleast_3d(image), -1, 0))
 
 
 def _inside(shape, crop_border, smallest):
@@ -181,20 +200,19 @@ def _block_extremes(image):
 
 
 def _ssim(a, b):
-    mean_a, mean_b = _blur(a), _blur(b)
-    variance_a = _blur(a * a) - mean_a ** 2
-    variance_b = _blur(b * b) - mean_b ** 2
-    covariance = _blur(a * b) - mean_a * mean_b
-    luminance = (2 * mean_a * mean_b + _C1) / (mean_a ** 2 + mean_b ** 2 + _C1)
-    structure = (2 * covariance + _C2) / (variance_a + variance_b + _C2)
-    return np.mean(luminance * structure)
+    """SSIM at every window of two planes: [H - 10, W - 10]."""
+    # The variances occur as their sum alone, so that the squares share a mean.
+    mean_a, mean_b, mean_squares, mean_product = map(_blur, (a, b, a * a + b * b, a * b))
+    product, squares = mean_a * mean_b, mean_a ** 2 + mean_b ** 2
+    luminance = (2 * product + _C1) / (squares + _C1)
+    return luminance * (2 * (mean_product - product) + _C2) / (mean_squares - squares + _C2)
 
 
-def _blur(image):
+def _blur(plane):
     """Gaussian mean of [H, W] over every window that fits: [H - 10, W - 10]."""
-    offsets = np.arange(_WINDOW) - _WINDOW // 2
-    taps = np.exp(-offsets ** 2 / (2 * _SIGMA ** 2))
+    import cv2
+
+    half = _WINDOW // 2
+    taps = np.exp(-np.arange(-half, half + 1) ** 2 / (2 * _SIGMA ** 2))
     taps /= taps.sum()
-    height, width = (side - _WINDOW + 1 for side in image.shape)
-    rows = sum(tap * image[i:i + height] for i, tap in enumerate(taps))
-    return sum(tap * rows[:, i:i + width] for i, tap in enumerate(taps))
+    return cv2.sepFilter2D(plane, cv2.CV_64F, taps, taps)[half:-half, half:-half]

@@ -28,8 +28,9 @@ class VggFeatures:
             `find_weights`.
         layer_names: which, e.g. ("conv5_4",) or ("conv2_2", "conv5_4").
         before_relu: the convolutions' outputs as they are, as ESRGAN has them (arXiv 1809.00219).
-        scale: factor of all features; SRGAN's 1/12.75 brings them to the range of the images
-            (arXiv 1609.04802).
+        scale: factor of all features. SRGAN's 1/12.75 brings them to the range of the images
+            (arXiv 1609.04802). Where a program gives VGG19 images of another range, e.g. [-1, 1],
+            1/127.5 makes its features of those here, as far as the network is linear.
 
     Raises:
         UserError: an unknown layer, or no weights, or a file that holds others.

@@ -12,7 +12,7 @@ from tqdm import tqdm
 
 from common.cli import UserError
 from common.data.pairs import hr_size, read_hr
-from common.files import atomic_path, make_folder, write_text
+from common.files import atomic_path, make_folder, remove_leftovers, write_text
 from common.images import read_rgb, read_size
 
 THREADS = min(16, os.cpu_count() or 1)
@@ -83,7 +83,8 @@ def _mapped(pairs, sizes, shapes, cache_dir):
     # The index is written last: without it the file is not trusted.
     if not (path.with_suffix(".json").is_file() and path.is_file()
             and path.stat().st_size == offsets[-1]):
-        free = shutil.disk_usage(str(make_folder(cache_dir))).free
+        remove_leftovers(make_folder(cache_dir))
+        free = shutil.disk_usage(str(cache_dir)).free
         if free < offsets[-1]:
             raise UserError(f"the decoded images need {offsets[-1] / 1e9:.1f} GB and {cache_dir} "
                             f"has {free / 1e9:.1f} GB free; make room, or allow more memory")

@@ -15,7 +15,7 @@ from pathlib import Path, PurePosixPath
 from tqdm import tqdm
 
 from common.cli import UserError, one_line
-from common.files import make_folder
+from common.files import make_folder, remove_leftovers, temporary_prefix
 
 RATIO = 20  # images hardly shrink: a larger archive inside is an attack or a mistake
 SPARE_BYTES = 50_000_000
@@ -42,7 +42,9 @@ def unpack(archive, places, folder):
             could honestly hold. Nothing is then left in `folder`.
     """
     archive, folder = Path(archive), make_folder(folder)
-    temporary = Path(tempfile.mkdtemp(prefix=".unpacking-", dir=str(folder)))
+    remove_leftovers(folder)
+    temporary = Path(tempfile.mkdtemp(prefix=temporary_prefix(folder, "unpacking"),
+                                      dir=str(folder)))
     try:
         _unpack_into(temporary, archive, places)
         for inside, target in places.items():

@@ -15,6 +15,7 @@ from tqdm import tqdm
 from common import weights
 from common.cli import UserError
 from common.data.pipeline import patch_dataset
+from common.files import temporary_prefix
 from common.images import write_image
 from common.scales import scale_name, scale_tuple
 from common.training.material import find_material
@@ -144,7 +145,8 @@ def _writing_folder(path, device):
         return
     log.setLevel(logging.WARNING)  # it would say what the chief says
     try:
-        with tempfile.TemporaryDirectory(prefix="sr_zoo_") as folder:
+        where = tempfile.gettempdir()
+        with tempfile.TemporaryDirectory(prefix=temporary_prefix(where, "sr_zoo")) as folder:
             yield folder
     finally:
         log.setLevel(logging.INFO)

@@ -54,7 +54,7 @@ class RunFolder:
                        (self._before(), yaml.safe_load(to_yaml(options))))
         differ = {key for key in now if key in before and before[key] != now[key]} - FREE_TO_CHANGE
         again = "choose another --output_dir, or --resume no to start over"
-        if now.get("load") != options.load:  # the second of two runs, whose first is to stay
+        if str(now.get("load")).startswith(os.path.join("psnr", "")):  # the first run is to stay
             again = (f"choose another --output_dir, or --stage gan --load {options.load} --resume "
                      "no to start the second stage over")
         if "load" in differ:

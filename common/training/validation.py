@@ -1,5 +1,8 @@
 """How good a model is on the validation images, beside bicubic enlargement."""
 
+import os
+from concurrent.futures import ThreadPoolExecutor
+
 import numpy as np
 from tqdm import tqdm
 
@@ -9,6 +12,9 @@ from common.keras_compat import function, keras
 from common.luma import CORE
 from common.metrics import psnr, ssim
 from common.training.reports import Picture
+
+THREADS = min(4, os.cpu_count() or 1)  # that score images while the network makes the next
+WAITING = 2 * THREADS  # made images that are not scored yet, at most
 
 
 class Validation:
@@ -33,8 +39,10 @@ class Validation:
         """PSNR and SSIM of bicubic enlargement, [(psnr, ssim)] per image; measured once."""
         if scale not in self._bicubic:
             store = self.stores[scale]
-            self._bicubic[scale] = [self._scores(upscale(lr, scale), hr, scale)
-                                    for lr, hr in zip(store.lr, store.hr)]
+            with ThreadPoolExecutor(THREADS) as pool:
+                self._bicubic[scale] = list(pool.map(
+                    lambda lr, hr: self._scores(upscale(lr, scale), hr, scale),
+                    store.lr, store.hr))
         return self._bicubic[scale]
 
     def __call__(self, samples=0):
@@ -49,17 +57,27 @@ class Validation:
         return self._measure(range(len(self.names)), samples)
 
     def _measure(self, images, samples):
-        scores, pictures = {scale: [] for scale in self.stores}, []
-        work = [(scale, i) for scale in self.stores for i in images]
-        for scale, i in tqdm(work, desc="validation", unit="image", leave=False, disable=None):
+        def score(sr, scale, i):
             lr, hr = self.stores[scale].lr[i], self.stores[scale].hr[i]
-            sr = self._upscale[scale](np.asarray(lr))
-            scores[scale].append(self._scores(sr, hr, scale))
-            if i * len(self.stores) < samples:
-                bicubic = upscale(lr, scale)
-                before = self._scores(bicubic, hr, scale)[0]
-                pictures.append(Picture(self.names[i], scale, lr, bicubic, sr, hr, before,
-                                        scores[scale][-1][0]))
+            values = self._scores(sr, hr, scale)
+            if i * len(self.stores) >= samples:
+                return values, None
+            bicubic = upscale(lr, scale)
+            before = self._scores(bicubic, hr, scale)[0]
+            return values, Picture(self.names[i], scale, lr, bicubic, sr, hr, before, values[0])
+
+        work = [(scale, i) for scale in self.stores for i in images]
+        results = []
+        with ThreadPoolExecutor(THREADS) as pool:
+            for scale, i in tqdm(work, desc="validation", unit="image", leave=False, disable=None):
+                sr = self._upscale[scale](np.asarray(self.stores[scale].lr[i]))
+                results.append(pool.submit(score, sr, scale, i))
+                if len(results) > WAITING:
+                    results[-1 - WAITING].result()
+        scores, pictures = {scale: [] for scale in self.stores}, []
+        for (scale, _), (values, picture) in zip(work, (result.result() for result in results)):
+            scores[scale].append(values)
+            pictures += [picture] if picture else []
         return scores, pictures
 
     def pictures(self, count):
@@ -87,7 +105,8 @@ class LumaValidation:
         self._images = images
         self._scale = scale
         self._border = scale if crop_border is None else crop_border
-        self._core = function(model.get_layer(CORE))
+        core = model.get_layer(CORE)
+        self._core = function(lambda x: core(x, training=False))
 
     def bicubic(self, scale):
         """PSNR and SSIM of the enlarged images as they are, [(psnr, ssim)] per image."""
@@ -97,7 +116,7 @@ class LumaValidation:
         """As `Validation.__call__`."""
         scores, pictures = [], []
         for name, lr, hr in self._images:
-            sr = self._core(255 * lr[None, ..., None].astype("float32"), training=False)
+            sr = self._core(255 * lr[None, ..., None].astype("float32"))
             sr = np.clip(sr.numpy()[0, ..., 0], 0, 255)
             scores.append(self._scores(sr, hr * 255))
             if len(pictures) < samples:

@@ -11,7 +11,7 @@ from typing import Literal
 if __package__ in (None, ""):  # started as a file: python models/esrgan/train.py
     sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 
-from jsonargparse.typing import NonNegativeFloat, NonNegativeInt, PositiveInt
+from jsonargparse.typing import NonNegativeFloat, NonNegativeInt, PositiveFloat, PositiveInt
 
 from common.cli import run_command
 from common.options import option
@@ -42,6 +42,8 @@ class EsrganOptions(AdversarialOptions):
     adversarial_weight: NonNegativeFloat = option(5e-3)
     perceptual_loss: Literal["l1", "mse"] = option("l1")
     vgg_before_relu: bool = option(True)
+    # There VGG19 sees images less the mean, over 0.226 * 255 (mean of the three deviations).
+    vgg_feature_scale: PositiveFloat = option(1 / 57.6)
     gan_loss: Literal["vanilla", "lsgan", "wgan_gp", "ragan"] = option("ragan")
     discriminator: Literal["vgg", "unet"] = option(
         "vgg", "vgg: the paper's, one answer for a patch; unet: Real-ESRGAN's, one for each pixel")

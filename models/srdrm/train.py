@@ -11,7 +11,7 @@ from typing import Literal, Optional
 if __package__ in (None, ""):  # started as a file: python models/srdrm/train.py
     sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 
-from jsonargparse.typing import NonNegativeFloat, NonNegativeInt, PositiveInt
+from jsonargparse.typing import NonNegativeFloat, NonNegativeInt, PositiveFloat, PositiveInt
 
 from common.cli import run_command
 from common.options import option
@@ -42,6 +42,7 @@ class SrdrmOptions(AdversarialOptions):
     loss: Literal["srdrm", "l1", "mse", "charbonnier"] = option(
         "srdrm", "pixel loss of both stages; srdrm: 0.8 mse and 0.2 distance of colours")
     pixel_weight: NonNegativeFloat = option(1e-3)
+    vgg_feature_scale: PositiveFloat = option(1 / 127.5)  # there VGG19 sees images in [-1, 1]
     val_channel: Channel = option("gray")
     val_every: NonNegativeInt = option(0)
 

@@ -51,9 +51,19 @@ class SrganOptions(AdversarialOptions):
 
 
 class SrganLines(Lines):
-    """The lines of ModelZoo's SRGAN log."""
+    """The lines of ModelZoo's SRGAN log.
+
+    Its `discriminator_loss` is the mean of the losses on real and on fake images; of "vanilla" the
+    step has their sum.
+    """
 
     per_epoch = True
+    discriminator_factor = 1.0
+
+    def plan(self, options):
+        """The options of the runs, as `plan_stages`, with the factor of that loss noted."""
+        self.discriminator_factor = 0.5 if options.gan_loss == "vanilla" else 1.0
+        return plan_stages("srgan")(options)
 
     def begin_epoch(self, epoch):
         return f"{'-' * 15} Epoch {epoch} {'-' * 15}"
@@ -63,7 +73,8 @@ class SrganLines(Lines):
             return super().step(done, total, losses, rate, times, scale)
         parts = [losses[key] for key in ("loss", "pixel", "perceptual", "adversarial")
                  if key in losses]
-        return (f"discriminator_loss : {losses['discriminator']:f}\n"
+        discriminator = self.discriminator_factor * losses["discriminator"]
+        return (f"discriminator_loss : {discriminator:f}\n"
                 f"gan_loss : [{', '.join(f'{part:.8g}' for part in parts)}]")
 
 
@@ -96,8 +107,9 @@ def save_models(step, options, epoch):
 
 def main(argv):
     """Read the flags (also those of the ModelZoo description) and train."""
-    return training_command("srgan", SrganOptions, build_step, seed.translate(argv), SrganLines(),
-                            plan_stages("srgan"), save_models)
+    lines = SrganLines()
+    return training_command("srgan", SrganOptions, build_step, seed.translate(argv), lines,
+                            lines.plan, save_models)
 
 
 if __name__ == "__main__":

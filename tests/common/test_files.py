@@ -1,9 +1,13 @@
 import os
+import subprocess
+import sys
+import time
 
 import pytest
 
+from common import files as module
 from common.cli import UserError
-from common.files import atomic_folder, atomic_path, make_folder, write_text
+from common.files import atomic_folder, atomic_path, make_folder, remove_leftovers, write_text
 
 
 def test_a_file_is_whole_or_as_it_was(tmp_path):
@@ -30,6 +34,63 @@ def test_a_folder_is_whole_or_as_it_was(tmp_path):
     mask = os.umask(0)
     os.umask(mask)
     assert path.stat().st_mode & 0o777 == 0o777 & ~mask
+
+
+@pytest.fixture(scope="module")
+def dead():
+    """The number of a process that there was."""
+    process = subprocess.Popen([sys.executable, "-c", ""])
+    process.wait()
+    return process.pid
+
+
+def leave(monkeypatch, folder, process, machine=None):
+    """A file and a folder as they lie there when a process is killed."""
+    with monkeypatch.context() as patch:
+        patch.setattr(module.os, "getpid", lambda: process)
+        if machine:
+            patch.setattr(module, "_machine", lambda: machine)
+        patch.setattr(module.os, "replace", lambda *paths: None)
+        patch.setattr(module.shutil, "rmtree", lambda *args, **options: None)
+        patch.setattr(module.Path, "unlink", lambda path: None)
+        with atomic_path(folder / "decoded-1.2.u8") as temporary:
+            temporary.write_text("half")
+        with atomic_folder(folder / "saved model") as beside:
+            (beside / "variables").mkdir()
+            (beside / "variables" / "data").write_text("half")
+    return {temporary, beside.parent}
+
+
+def test_what_a_killed_process_left_is_removed_before_the_next_write(tmp_path, dead, monkeypatch):
+    left = leave(monkeypatch, tmp_path, dead)
+    assert set(tmp_path.iterdir()) == left
+    kept = tmp_path / f".mine.tmp-{dead}.txt", tmp_path / f"a.tmp-{'0' * 12}-{dead}-x"
+    for path in kept:
+        path.write_text("another program's")
+    monkeypatch.setattr(module, "_swept", set())  # as in the next process
+    write_text(tmp_path / "a.txt", "x")
+    assert set(tmp_path.iterdir()) == {tmp_path / "a.txt", *kept}
+
+
+def test_what_a_living_process_or_another_machine_writes_stays(tmp_path, dead, monkeypatch):
+    alive = leave(monkeypatch, tmp_path, os.getppid())
+    mine = leave(monkeypatch, tmp_path, os.getpid())
+    afar = leave(monkeypatch, tmp_path, dead, machine="0123456789ab")
+    everything = alive | mine | afar
+    assert len(everything) == 6
+    remove_leftovers(tmp_path)
+    assert set(tmp_path.iterdir()) == everything
+    old = time.time() - module.ABANDONED - 60
+    for path in sorted(tmp_path.rglob("*"), reverse=True):
+        if path.name != "data":
+            os.utime(str(path), (old, old))
+    remove_leftovers(tmp_path)  # in the folders there is a file of late
+    assert set(tmp_path.iterdir()) == {path for path in everything if path.is_dir()}
+    for path in list(tmp_path.rglob("data")):
+        os.utime(str(path), (old, old))
+    remove_leftovers(tmp_path)
+    assert not list(tmp_path.iterdir())
+    remove_leftovers(tmp_path / "none")
 
 
 def test_the_file_has_the_users_mode(tmp_path):

@@ -86,6 +86,24 @@ def test_ssim_equals_skimage(pair, channel, crop_border):
         np.mean(expected), abs=1e-9)
 
 
+@pytest.mark.parametrize("height", [41, 42, 43, 74, 75])
+@pytest.mark.parametrize("channel", ["rgb", "y"])
+def test_the_strips_that_images_are_measured_in_leave_nothing_out(height, channel):
+    """An image has one strip up to 42 rows, two up to 74; float, cropped and mirrored in memory."""
+    hr = np.random.RandomState(height).uniform(0, 255, (height + 4, 50, 3))
+    sr = np.float32(hr + np.linspace(-40, 40, hr.size).reshape(hr.shape) ** 3 / 2000)
+    hr, sr = hr[::-1, ::-1], sr[::-1, ::-1]
+    a, b = (to_channel(image, channel)[2:-2, 2:-2] for image in (sr, hr))
+    expected = 10 * math.log10(255 ** 2 / np.mean((a - b) ** 2))
+    assert psnr(sr, hr, 2, channel) == pytest.approx(expected, abs=1e-9)
+    planes = [(a, b)] if a.ndim == 2 else zip(*(np.moveaxis(image, -1, 0) for image in (a, b)))
+    expected = [structural_similarity(x, y, data_range=255, gaussian_weights=True, sigma=1.5,
+                                      use_sample_covariance=False, full=True)[1][5:-5, 5:-5]
+                for x, y in planes]
+    assert ssim(sr, hr, 2, channel) == pytest.approx(np.mean(expected), abs=1e-9)
+    assert ssim(hr[..., 0], hr[..., 0].copy(), 2) == pytest.approx(1, abs=1e-12)
+
+
 def test_ssim_of_one_window_equals_a_direct_sum():
     generator = np.random.RandomState(3)
     a, b = generator.uniform(0, 255, (2, 11, 11))

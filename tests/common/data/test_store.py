@@ -1,12 +1,17 @@
+import subprocess
+import sys
+
 import numpy as np
 import pytest
 from PIL import Image
 
+from common import files
 from common.cli import UserError
 from common.data import pairs as reading
 from common.data import store as module
 from common.data.datasets import Pair, open_images
 from common.data.store import ImageStore
+from common.files import write_text
 
 
 @pytest.fixture
@@ -78,6 +83,25 @@ def test_a_killed_or_damaged_file_is_not_trusted(pairs, tmp_path, monkeypatch):
     path.write_bytes(bytes(path.stat().st_size))
     path.with_suffix(".json").unlink()  # as when a run ends between the two
     check()
+
+
+def test_what_a_killed_run_decoded_makes_room_first(pairs, tmp_path, monkeypatch):
+    """Its temporary file is gone before the free space is looked at."""
+    process = subprocess.Popen([sys.executable, "-c", ""])
+    process.wait()
+    left = tmp_path / f".decoded-0.tmp-{files._machine()}-{process.pid}-abc_12.u8"
+    left.write_bytes(bytes(1000))
+    usage = module.shutil.disk_usage
+
+    def disk_usage(path):
+        assert not left.exists()
+        return usage(path)
+
+    monkeypatch.setattr(module.shutil, "disk_usage", disk_usage)
+    write_text(tmp_path / "a.txt", "the folder has been written in")
+    left.write_bytes(bytes(1000))
+    ImageStore(pairs[:1], tmp_path, 0, scale=3)
+    assert sorted(path.suffix for path in tmp_path.iterdir()) == [".json", ".txt", ".u8"]
 
 
 def test_changed_files_are_decoded_again(tmp_path):

@@ -2,6 +2,8 @@
 
 import io
 import stat
+import subprocess
+import sys
 import tarfile
 import zipfile
 
@@ -52,6 +54,21 @@ def test_only_what_is_wanted_appears(tmp_path, make, options):
     assert [path.name for path in (tmp_path / "out").iterdir()] == ["Set"]
     with pytest.raises(UserError, match="no folder set/other.*not the archive"):
         unpack(archive, {"set/other": "other"}, tmp_path / "out")
+
+
+def test_a_killed_unpacking_leaves_nothing_for_long(tmp_path, monkeypatch):
+    archive = make_zip(tmp_path / "x.zip", FILES)
+    process = subprocess.Popen([sys.executable, "-c", ""])
+    process.wait()
+    with monkeypatch.context() as patch:
+        patch.setattr(module.os, "getpid", lambda: process.pid)
+        patch.setattr(module.os, "replace", lambda *paths: None)
+        patch.setattr(module.shutil, "rmtree", lambda *args, **options: None)
+        unpack(archive, {"set/images": "images"}, tmp_path / "out")
+    left, = (tmp_path / "out").iterdir()
+    assert left.name.startswith(".unpacking.") and len(tree(left)) == 2
+    unpack(archive, {"set/images": "images"}, tmp_path / "out")
+    assert [path.name for path in (tmp_path / "out").iterdir()] == ["images"]
 
 
 @pytest.mark.parametrize("name", ["../evil", "set/images/../../../evil", "/tmp/evil",
