@@ -14,7 +14,6 @@ on top of it.
 import argparse
 import contextlib
 import importlib
-import json
 import os
 import shlex
 import shutil
@@ -30,6 +29,7 @@ if __name__ == "__main__":  # by a file of another folder, too
 import models
 from common.cli import UserError, did_you_mean, one_line, run_command
 from common.files import atomic_folder, make_folder, write_text
+from common.modelzoo import final_lines, measured
 
 ROOT = Path(__file__).resolve().parent
 OBS = "obs://"
@@ -39,8 +39,10 @@ ENVIRONMENT = {"JOB_ID": "10087", "ASCEND_DEVICE_ID": "0"}
 ONE_DEVICE = {"RANK_SIZE": "1", "RANK_ID": "0"}
 CLUSTERS = ("CM_WORKER_SIZE", "TF_CONFIG")  # say themselves who is who
 
-# A few hundred steps with one validation image at their end.
-PERF = {"--train_steps": "200", "--val_every": "1000000", "--val_images": "1", "--log_every": "20"}
+# A few hundred steps from the beginning, with one validation image at their end.
+PERF = {"--resume": "no", "--train_steps": "200", "--val_every": "1000000", "--val_images": "1",
+        "--log_every": "20"}
+PERF_FOLDER = "perf"  # in the results' folder, whose own run stays as it is
 SUFFIXES = {"onnx": ".onnx", "frozen_pb": ".pb", "litert": ".tflite"}  # others are folders
 
 
@@ -57,13 +59,16 @@ def main(argv):
         folder = bucket.folder
     else:
         folder = make_folder(arguments.train_url)
-    command = [python, "-m", *_module(arguments, passed, data_dir, Path(os.path.abspath(folder)))]
+    folder = Path(os.path.abspath(folder))
+    command = [python, "-m", *_module(arguments, passed, data_dir, folder)]
     say(f"running: {' '.join(map(shlex.quote, command))}")
+    run = folder / PERF_FOLDER if arguments.mode == "perf" else folder
+    before = _state(run / "summary.json")
     with Child() as child:
         status = child.run(command, bucket and bucket.try_to_send, arguments.copy_every)
         say(f"{arguments.mode} ended with status {status}")
         if status == 0 and arguments.mode in ("train", "perf"):
-            _print_results(folder)
+            _print_results(run, before)
         if bucket:
             try:
                 bucket.send()
@@ -240,8 +245,9 @@ def _read(argv):
                                  "passed on to it.")
     parser.add_argument("--model", required=True, metavar="M", help=", ".join(models.available()))
     parser.add_argument("--mode", default="train", choices=("train", "perf", "evaluate", "export"),
-                        help="train (the default); perf: 200 steps of it; evaluate: scripts."
-                             "evaluate; export: scripts.export, saved_model unless --format says")
+                        help="train (the default); perf: 200 steps of it anew, in perf/ of the "
+                             "results; evaluate: scripts.evaluate; export: scripts.export, "
+                             "saved_model unless --format says")
     parser.add_argument("--data_url", metavar="D", help=f"folder or obs:// address of the data; "
                                                         f"default: {DATA_URL}")
     parser.add_argument("--train_url", metavar="T", default=TRAIN_URL,
@@ -318,7 +324,7 @@ def _module(arguments, passed, data_dir, folder):
     if arguments.mode in ("train", "perf"):
         defaults = {}
         if arguments.mode == "perf":
-            defaults = dict(PERF)
+            defaults, folder = dict(PERF), folder / PERF_FOLDER
             if list((ROOT / "models" / model).glob("discriminator*.py")):
                 defaults["--psnr_steps"] = "1"  # what is measured is the GAN's stage
             if any(_value(passed, flag) is not None for flag in ("--epochs", "-e")):
@@ -351,22 +357,26 @@ def _trained(model, scale, folder):
     return found[0] if found else None
 
 
-def _print_results(folder):
-    """The final lines of ModelZoo's scripts, from what the run wrote."""
-    path = folder / "summary.json"
-    if not path.is_file():  # --evaluate_only, or not the rank that writes
+def _state(path):
+    """What changes when a file is written again; None where it is not."""
+    try:
+        state = path.stat()
+    except FileNotFoundError:
+        return None
+    return state.st_mtime_ns, state.st_ino, state.st_size
+
+
+def _print_results(run, before):
+    """The final lines of ModelZoo's scripts, if the run has written its summary anew."""
+    now = _state(run / "summary.json")
+    if now == before:
+        if now:  # of an earlier job; without one: --evaluate_only, or not the rank that writes
+            say(f"nothing was trained: the results in {run} are an earlier job's")
         return
-    summary = json.loads(path.read_text(encoding="utf-8"))
-    rows = (json.loads(line) for line in (folder / "metrics.jsonl").open(encoding="utf-8"))
-    timed = [row for row in rows if "images_per_sec" in row]
-    if timed:
-        print(f"Final Performance images/sec : {timed[-1]['images_per_sec']:.4f}")
-        print(f"Final Performance sec/step : {timed[-1]['seconds_per_step']:.6f}")
-    else:
+    numbers = measured(run)
+    if numbers["seconds_per_step"] is None:
         say("the first step is not timed: no performance of a single one")
-    scores = [row["psnr"] for row in summary["images"]]
-    print(f"E2E Training Duration sec : {summary['seconds']}")
-    print(f"Final Train Accuracy : {sum(scores) / len(scores):.4f}", flush=True)
+    print(*final_lines(numbers, numbers["seconds"]), sep="\n", flush=True)
 
 
 def _environment():

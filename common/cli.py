@@ -28,8 +28,9 @@ def one_line(text):
 def run_command(main, argv=None):
     """Run `main(argv)` as a command and exit the process with its status.
 
-    `main` returns None or an exit status. A `UserError`, and an `OSError` that names a file, become
-    one line on stderr and status 2; Ctrl-C is status 130; a closed pipe ends quietly.
+    `main` returns None or an exit status. A `UserError`, and an `OSError` of the system (a file
+    that is not there, a full disk), become one line on stderr and status 2; Ctrl-C is status 130; a
+    closed pipe ends quietly.
     """
     try:
         status = main(sys.argv[1:] if argv is None else argv)
@@ -39,9 +40,10 @@ def run_command(main, argv=None):
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         status = 128 + signal.SIGPIPE
     except OSError as error:
-        if not (error.filename and error.strerror):
+        if not error.strerror:
             raise
-        status = _fail(f"{error.filename}: {error.strerror}")
+        # A write to a full disk does not say which file it was.
+        status = _fail(f"{error.filename}: {error.strerror}" if error.filename else error.strerror)
     except KeyboardInterrupt:
         status = 128 + signal.SIGINT
     except SystemExit as end:

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from common.cli import UserError
 
 PATIENCE = 600  # seconds that a process waits for the others to come up
+_ANSWER = 5  # seconds that one connection may take
 
 
 @dataclass(frozen=True)
@@ -41,6 +42,43 @@ def find_cluster(environ):
     if _number(environ, "SLURM_STEP_NUM_TASKS", 1) > 1:
         return _one_or_more(*_from_slurm(environ))
     return None
+
+
+def share_out(gpus, count):
+    """Equal shares of a machine's GPUs for `count` processes on it; None where there are no GPUs.
+
+    Raises:
+        UserError: there are fewer GPUs than processes.
+    """
+    if not gpus:
+        return None
+    size = len(gpus) // count
+    if not size:
+        raise UserError(f"{count} processes for {len(gpus)} GPU{'s' * (len(gpus) > 1)}: start at "
+                        "most one for each, or hide the GPUs with CUDA_VISIBLE_DEVICES= to train "
+                        "on the CPU")
+    return [gpus[i * size:(i + 1) * size] for i in range(count)]
+
+
+def local_share(environ, gpus):
+    """Those of the machine's GPUs that are this process's, where torchrun started several on it.
+
+    Args:
+        environ: with LOCAL_WORLD_SIZE and LOCAL_RANK as torchrun sets them; with none of them, and
+            beside TF_CONFIG, all are this process's.
+        gpus: list of all that the process sees.
+
+    Raises:
+        UserError: there are fewer GPUs than processes, or the variables contradict themselves.
+    """
+    size = _number(environ, "LOCAL_WORLD_SIZE", 1)
+    if environ.get("TF_CONFIG") or _number(environ, "WORLD_SIZE", 1) < 2 or size < 2:
+        return gpus
+    rank = _number(environ, "LOCAL_RANK")
+    if rank >= size:
+        raise UserError(f"LOCAL_RANK={rank}: a number below LOCAL_WORLD_SIZE={size}")
+    shares = share_out(gpus, size)
+    return shares[rank] if shares else gpus
 
 
 def _one_or_more(rank, addresses):
@@ -110,11 +148,19 @@ def _receive(size, host, port, first_port, until):
     hosts, lines = {0: host}, []
     with socket.create_server(("", port)) as server:
         while len(hosts) < size:
-            server.settimeout(max(0.01, until - time.monotonic()))
+            left = until - time.monotonic()
+            if left <= 0:
+                raise TimeoutError("timed out")
+            server.settimeout(left)
             connection, (peer, *_) = server.accept()
+            connection.settimeout(_ANSWER)
             line = connection.makefile("rw", encoding="utf-8")
+            try:
+                rank, its_size = map(int, line.readline(100).split())
+            except (OSError, ValueError):  # a probe of the port, not one of the others
+                connection.close()
+                continue
             lines.append((connection, line))
-            rank, its_size = map(int, line.readline().split())
             if its_size != size or rank in hosts or not 0 < rank < size:
                 raise ValueError(f"rank {rank} of {its_size} called from {peer}, this is rank 0 of "
                                  f"{size}")
@@ -128,15 +174,19 @@ def _receive(size, host, port, first_port, until):
 
 
 def _call(rank, size, host, port, until):
+    with _connection(host, port, until) as connection:
+        connection.settimeout(max(0.01, until - time.monotonic()))
+        line = connection.makefile("rw", encoding="utf-8")
+        line.write(f"{rank} {size}\n")
+        line.flush()
+        return json.loads(line.readline())
+
+
+def _connection(host, port, until):
     while True:
         try:
-            with socket.create_connection((host, port), 5) as connection:
-                connection.settimeout(max(0.01, until - time.monotonic()))
-                line = connection.makefile("rw", encoding="utf-8")
-                line.write(f"{rank} {size}\n")
-                line.flush()
-                return json.loads(line.readline())
-        except ConnectionRefusedError:  # rank 0 is not up yet
+            return socket.create_connection((host, port), _ANSWER)
+        except OSError:  # rank 0, its machine or the machine's name is not up yet
             if time.monotonic() > until:
                 raise
             time.sleep(0.2)

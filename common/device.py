@@ -17,7 +17,7 @@ from typing import Any
 
 from common import npu
 from common.cli import UserError, end_at_once, one_line
-from common.cluster import PATIENCE, find_cluster
+from common.cluster import PATIENCE, find_cluster, local_share
 from common.session import CHIPS, cores, session_config
 from common.watch import Watch, give_up
 
@@ -174,10 +174,12 @@ def _open_gpu_or_cpu(chip, precision, not_these):
     from common.keras_compat import IS_KERAS_3, set_policy, tf
 
     gpus = tf.config.list_physical_devices("GPU") if chip != "cpu" else []
+    gpus = local_share(os.environ, gpus)
     if chip == "gpu" and not gpus:
         raise UserError("--chip gpu: TensorFlow sees no GPU here; use --chip auto or cpu, or check "
                         "the driver with nvidia-smi")
     if gpus:
+        tf.config.set_visible_devices(gpus, "GPU")
         for gpu in gpus:
             tf.config.experimental.set_memory_growth(gpu, True)
         names = [tf.config.experimental.get_device_details(gpu).get("device_name", "GPU")

@@ -7,6 +7,7 @@ July 2026: `tf_adapter_2.x/python/npu_device` (TensorFlow 2.6.5) and `tf_adapter
 
 import contextlib
 import functools
+import glob
 import importlib
 import importlib.util
 import json
@@ -30,6 +31,7 @@ PRECISION_OF = {"auto": "allow_mix_precision", "float32": "must_keep_origin_dtyp
                 "mixed_float16": "allow_mix_precision",
                 "mixed_bfloat16": "allow_mix_precision_bf16"}
 INFERENCE_ONLY = {"force_fp16": "allow_mix_precision", "fp16": "mixed_float16"}
+MIXED = ("allow_mix_precision", "mixed_")  # how those begin that --modify_mixlist goes with
 WITHOUT_FLOAT16 = ("must_keep_origin_dtype", "allow_mix_precision_bf16", "allow_fp32_to_bf16",
                    "origin", "mixed_bfloat16")
 
@@ -100,7 +102,7 @@ def check_options(options, training=False):
         _check_value(name, value, OPTIONS[name])
     if "precision_mode" in given and "precision_mode_v2" in given:
         raise UserError("--precision_mode and --precision_mode_v2 exclude each other; give one")
-    mode = given.get("precision_mode_v2", given.get("precision_mode"))
+    mode = _mode(given)
     if training and mode in INFERENCE_ONLY:
         raise UserError(f"{mode} is for inference; train with {INFERENCE_ONLY[mode]}")
     return given
@@ -125,18 +127,36 @@ def with_precision(options, precision="auto"):
     """Checked options with the mode that the zoo's `precision` stands for, where none is given.
 
     Raises:
-        UserError: both are given.
+        UserError: both are given, or a mode that the options do not go with.
     """
     named = [name for name in ("precision_mode", "precision_mode_v2") if name in options]
     if named and precision != "auto":
         raise UserError(f"--precision {precision} and --{named[0]} exclude each other; give one")
-    return options if named else {**options, "precision_mode": PRECISION_OF[precision]}
+    options = options if named else {**options, "precision_mode": PRECISION_OF[precision]}
+    check_mixlist(options)
+    return options
+
+
+def check_mixlist(options):
+    """Raise a `UserError` where `modify_mixlist` would be refused or not be used.
+
+    Args:
+        options: checked, with the mode that holds in the end; without one the device's is none of
+            mixed precision.
+    """
+    mode = _mode(options)
+    if "modify_mixlist" in options and not str(mode).startswith(MIXED):
+        raise UserError(f"--modify_mixlist changes mixed precision, which {mode or 'the default'} "
+                        "is not; leave it out, or give --precision_mode allow_mix_precision")
 
 
 def uses_float16(options):
     """Whether gradients pass through float16, so that the loss wants scaling."""
-    mode = options.get("precision_mode_v2", options.get("precision_mode"))
-    return mode not in WITHOUT_FLOAT16
+    return _mode(options) not in WITHOUT_FLOAT16
+
+
+def _mode(options):
+    return options.get("precision_mode_v2", options.get("precision_mode"))
 
 
 def global_options(options):
@@ -213,6 +233,14 @@ def missing(*packages):
     if any(importlib.util.find_spec(name) for name in packages):
         return None
     return f"{' and '.join(packages)} {'is' if len(packages) == 1 else 'are'} not installed"
+
+
+def no_device():
+    """Why no NPU's device file is here, or None if one is; SR_ZOO_NPU_DEVICES as in the scripts."""
+    paths = os.environ.get("SR_ZOO_NPU_DEVICES", "/dev/davinci[0-9]*")
+    if any(glob.glob(path) for path in paths.split()):
+        return None
+    return f"no device {paths}" if paths else "no device"
 
 
 def load_adapter(name):

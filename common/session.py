@@ -21,7 +21,8 @@ def session_config(chip="auto", precision_mode="allow_mix_precision", npu_option
     TensorFlow 2 it switches to graphs. Close such a session explicitly.
 
     Args:
-        chip: auto (an NPU whose adapter loads, else a GPU, else the CPU), npu, gpu or cpu.
+        chip: auto (an NPU that is here and whose adapter loads, else a GPU, else the CPU), npu, gpu
+            or cpu.
         precision_mode: of the NPU, see `npu.PRECISION_MODES`; None: the device's default.
         npu_options: dict of further `npu.OPTIONS`; a precision_mode_v2 takes the place of
             `precision_mode`.
@@ -37,10 +38,11 @@ def session_config(chip="auto", precision_mode="allow_mix_precision", npu_option
     if "precision_mode_v2" not in options:
         options.setdefault("precision_mode", precision_mode)
     options = npu.check_options(options)
+    npu.check_mixlist(options)
     not_these = []
     if chip in ("auto", "npu"):
         try:
-            _load_adapter(tf)
+            _load_adapter(tf, look=chip == "auto")
             log.info("session: NPU %s (%s)", os.environ.get("ASCEND_DEVICE_ID") or 0, chip)
             return npu_config(options)
         except npu.NoNpu as error:
@@ -92,12 +94,26 @@ def cores():
     return os.cpu_count() or 1
 
 
-def _load_adapter(tf):
-    """Load the adapter of this TensorFlow for graph sessions, or raise `npu.NoNpu`."""
-    if tf.__version__.startswith("1."):
+def uses_npu(config):
+    """Whether a `ConfigProto` of `session_config` is an NPU's."""
+    optimizers = config.graph_options.rewrite_options.custom_optimizers
+    return any(optimizer.name == "NpuOptimizer" for optimizer in optimizers)
+
+
+def _load_adapter(tf, look):
+    """Load the adapter of this TensorFlow for graph sessions, or raise `npu.NoNpu`.
+
+    `look`: whether a device has to be seen first, as the adapter changes TensorFlow and only the
+    first run would say that it has none.
+    """
+    name = "npu_bridge" if tf.__version__.startswith("1.") else "npu_device"
+    why = look and (npu.missing(name) or npu.no_device())
+    if why:
+        raise npu.NoNpu(why)
+    if name == "npu_bridge":
         npu.load_adapter("npu_bridge.npu_init")
         return
-    adapter = npu.load_adapter("npu_device")
+    adapter = npu.load_adapter(name)
     try:
         adapter.compat.enable_v1()
     except Exception as error:  # the adapter's library does not load

@@ -11,7 +11,7 @@ import threading
 import time
 
 from common.cli import UserError, run_command
-from common.cluster import Cluster
+from common.cluster import Cluster, share_out
 
 GRACE = 20  # seconds from SIGTERM to SIGKILL for those that remain of a run that lost one
 
@@ -26,7 +26,8 @@ def main(argv):
         command[0] = sys.executable
     if not shutil.which(command[0]):
         raise UserError(f"no command {command[0]}")
-    return _Workers(command, arguments.workers).wait()
+    gpus = [] if _chip(command) in ("cpu", "npu") else _gpus()
+    return _Workers(command, arguments.workers, share_out(gpus, arguments.workers)).wait()
 
 
 def _parser():
@@ -43,9 +44,8 @@ def _parser():
 class _Workers:
     """The processes, each told by TF_CONFIG which of them it is."""
 
-    def __init__(self, command, count):
+    def __init__(self, command, count, gpus):
         addresses = tuple(f"127.0.0.1:{port}" for port in _free_ports(count))
-        gpus = share_out(_gpus(), count)
         self._lock, self._told = threading.Lock(), 0
         self._processes, self._watching, self._threads = [], [], []
         self._failed = []  # (rank, status), in the order in which they ended
@@ -122,12 +122,6 @@ class _Workers:
                 return
 
 
-def share_out(items, count):
-    """Equal shares of a list for `count` workers, or None where there are too few."""
-    size = len(items) // count
-    return [items[i * size:(i + 1) * size] for i in range(count)] if size else None
-
-
 def _status(code):
     """As a shell gives it."""
     return code if code >= 0 else 128 - code
@@ -137,6 +131,15 @@ def _ended(rank, code):
     if code < 0:
         return f"{rank} was killed by {signal.Signals(-code).name}"
     return f"{rank} ended with status {code}"
+
+
+def _chip(command):
+    """The value of the last --chip in a command."""
+    chip = "auto"
+    for before, word in zip(["", *command], command):
+        if before == "--chip" or word.startswith("--chip="):
+            chip = word[word.find("=") + 1:]
+    return chip
 
 
 def _gpus():

@@ -1,11 +1,12 @@
 #!/usr/bin/env bash
 # What is behind every models/<model>/test/train_*.sh:
-# `bash scripts/modelzoo_test.sh MODEL full|performance 1p|8p PRESET [--key=value ...]`. The preset is
-# the recipe where the flags name none; of two flags of one name the later counts.
+# `bash scripts/modelzoo_test.sh MODEL full|performance 1p|8p "PRESET [flags]" [--key=value ...]`.
+# That is the recipe where the flags name none; of two flags of one name the later counts.
 set -euo pipefail
 
 . "$(dirname "${BASH_SOURCE[0]}")/train_common.sh"
-model="$1" kind="$2" devices="$3" default="$4"
+model="$1" kind="$2" devices="$3"
+read -r -a default <<<"$4"
 shift 4
 
 usage() {
@@ -21,7 +22,7 @@ usage: bash train_${kind}_$devices.sh --data_path=FOLDER [--key=value ...]
   -h, --help        this text
 
 Other flags go to python -m models.$model.train, e.g. --preset=demo. Without --preset or --config
-the recipe is --preset=$default, of a performance run without NPU and GPU --preset=demo. A
+the recipe is --preset=${default[*]}, of a performance run without NPU and GPU --preset=demo. A
 performance run starts anew each time; a full one goes on from the checkpoints in its folder.
 TXT
 }
@@ -63,10 +64,11 @@ case "$on-$devices-$chip" in
   cpu-1p-auto | cpu-1p-cpu) echo "no NPU and no GPU is used: this runs on the CPU" ;;
 esac
 
-[ "$kind-$on" != performance-cpu ] || default=demo
-choose_preset "$default" ${flags[@]+"${flags[@]}"}
+[ "$kind-$on" != performance-cpu ] || default=(demo)
+choose_preset "${default[0]}" ${flags[@]+"${flags[@]}"}
 if [ ${#preset[@]} -gt 0 ]; then
-  echo "recipe: ${preset[0]}"
+  [ ${#default[@]} = 1 ] || preset+=("${default[@]:1}")
+  echo "recipe: ${preset[*]}"
   [ "$kind-$on" != full-cpu ] || echo "a CPU needs months for it; --preset=demo is a small one"
 fi
 if [ "$kind" = performance ]; then
@@ -76,9 +78,15 @@ fi
 
 device="${ASCEND_DEVICE_ID:-0}"
 [ "$devices" = 1p ] || device=0
-log="$output_path/$device/train_$device.log"
-mkdir -p "${log%/*}" || exit 2
-python="$(bash "$root/scripts/setup.sh" --stack "$stack" --python)"
+folder="$output_path/$device" log="$output_path/$device/train_$device.log"
+logs=("$log")
+if [ "$on-$devices" = npu-8p ]; then # each device has its own
+  folder="$output_path" log="$output_path/<device>/train_<device>.log"
+  logs=("$output_path"/[0-9]*/train_[0-9]*.log)
+fi
+[ "$kind" = full ] || rm -f -- "${logs[@]}"
+mkdir -p "$folder" || exit 2
+PYTHON="$(bash "$root/scripts/setup.sh" --stack "$stack" --python)"
 
 # ---- train ---------------------------------------------------------------------------------------
 
@@ -89,10 +97,11 @@ command=(bash "$root/scripts/$starter" "$model" "--data_dir=$data_path" "--outpu
 began=$SECONDS now="$(date +%s)" child="" stopped=""
 trap 'stopped=1; [ -z "$child" ] || kill -TERM "$child" 2>/dev/null || true' TERM INT HUP
 if [ "$on-$devices" = npu-8p ]; then
-  "${command[@]}" </dev/null & # has a log for each device
+  "${command[@]}" </dev/null &
 else
   echo "training; log: $log"
-  "${command[@]}" >"$log" 2>&1 </dev/null &
+  begin_log "$log"
+  "${command[@]}" >>"$log" 2>&1 </dev/null &
 fi
 child=$!
 [ -z "$stopped" ] || kill -TERM "$child" 2>/dev/null || true
@@ -110,16 +119,17 @@ fi
 
 # ---- report --------------------------------------------------------------------------------------
 
+export PYTHONPATH="$root${PYTHONPATH:+:$PYTHONPATH}" PYTHONSAFEPATH=1
 ranks=1
 case "$on-$devices" in
   npu-1p) ranks="${CM_WORKER_SIZE:-${RANK_SIZE:-1}}" ;;
-  npu-8p) ranks="${CM_WORKER_SIZE:-${RANK_SIZE:-8}}" ;;
+  npu-8p)
+    eight
+    check_cluster
+    this_machine
+    logs=()
+    for id in "${device_ids[@]}"; do logs+=("$output_path/$id/train_$id.log"); done
+    ;;
 esac
-logs=("$log")
-if [ "$on-$devices" = npu-8p ]; then
-  logs=()
-  for ((i = 0; i < ${DEVICES:-$ranks}; i++)); do logs+=("$output_path/$i/train_$i.log"); done
-fi
-export PYTHONPATH="$root${PYTHONPATH:+:$PYTHONPATH}" PYTHONSAFEPATH=1
-exec "$python" -m scripts.modelzoo_report "$output_path" --model "$model" --kind "$kind" \
+exec "$PYTHON" -m scripts.modelzoo_report "$output_path" --model "$model" --kind "$kind" \
   --chip "$on" --ranks "$ranks" --seconds $((SECONDS - began)) --began "$now" --log "${logs[@]}"

@@ -3,11 +3,12 @@
 # demo preset unless --preset or --config is given. A model's scripts/run_8p.sh calls this.
 #
 # NPUs: one process for each, which find each other by RANK_TABLE_FILE or the five CM_* variables.
-# Each writes OUTPUT/<device>/train_<device>.log, OUTPUT being --output_dir or output/<model>_8p.
-# RANK_SIZE (or CM_WORKER_SIZE) is their number in all; on several machines DEVICES is that of this
-# one and SERVER_INDEX counts the machines from 0. When a process fails the others are told to end,
-# and killed if they have not after SR_ZOO_GRACE seconds (60). The status is that of the first that
-# failed.
+# Each adds to OUTPUT/<device>/train_<device>.log, OUTPUT being --output_dir or output/<model>_8p.
+# RANK_SIZE (or CM_WORKER_SIZE) is their number in all; on several machines SERVER_INDEX counts these
+# from 0, in the order of the table's server_list. The table names devices and ranks; with CM_* they
+# are counted from 0, and DEVICES is the number of this machine's. When a process fails the others
+# are told to end, and killed if they have not after SR_ZOO_GRACE seconds (60). The status is that of
+# the first that failed.
 # GPUs: one process that uses all that CUDA_VISIBLE_DEVICES lets it see.
 set -euo pipefail
 
@@ -28,17 +29,14 @@ else
   fail "no NPU and no GPU here that --chip $chip could use; run_1p.sh also trains on the CPU"
 fi
 
-[ -n "${CM_WORKER_SIZE:-}" ] || export RANK_SIZE="${RANK_SIZE:-8}"
+eight
 check_cluster
-devices="${DEVICES:-$ranks}" server="${SERVER_INDEX:-0}" here="$(npu_count)"
-is_count "$devices" || fail "DEVICES is $devices; it is the number of NPUs of this machine, 1 or more"
-[ "$server" = 0 ] || is_count "$server" || fail "SERVER_INDEX is $server; it counts the machines from 0"
-[ $(((server + 1) * devices)) -le "$ranks" ] ||
-  fail "machine SERVER_INDEX $server with $devices devices goes beyond the $ranks in all (RANK_SIZE)"
+npu_python
+this_machine
+devices=${#device_ids[@]} here="$(npu_count)"
 [ "$here" = 0 ] || [ "$devices" -le "$here" ] ||
   fail "$devices processes need as many NPUs and there are $here here; set RANK_SIZE, or DEVICES" \
     "on several machines"
-npu_python
 choose_preset demo "$@"
 command=("$PYTHON" -m "models.$model.train" --chip=npu ${preset[@]+"${preset[@]}"} "$@")
 if asks_only "$@"; then exec "${command[@]}"; fi
@@ -61,13 +59,14 @@ end_all() {
 trap end_all TERM INT HUP
 
 log_of() { printf '%s\n' "$output/$1/train_$1.log"; }
-for ((device = 0; device < devices; device++)); do
-  mkdir -p "$output/$device" || { status=2; end_all; break; }
+for i in "${!device_ids[@]}"; do
+  device="${device_ids[i]}"
+  { mkdir -p "$output/$device" && begin_log "$(log_of "$device")"; } || { status=2; end_all; break; }
   [ -z "$ending" ] || { status=143; break; }
   (
-    export_ranks "$device" $((server * devices + device))
+    export_ranks "$device" "${rank_ids[i]}"
     exec "${command[@]}"
-  ) >"$(log_of "$device")" 2>&1 </dev/null &
+  ) >>"$(log_of "$device")" 2>&1 </dev/null &
   pids[device]=$!
 done
 echo "$devices processes, one for each NPU; logs: $output/<device>/train_<device>.log"

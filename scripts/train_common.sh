@@ -135,6 +135,33 @@ export_ranks() { # device rank: what the adapter reads of them
   fi
 }
 
+eight() { # the number of devices in all, where nothing says it
+  [ -n "${CM_WORKER_SIZE:-}" ] || export RANK_SIZE="${RANK_SIZE:-8}"
+}
+
+this_machine() { # after check_cluster, with PYTHON: sets `device_ids` and `rank_ids` of its NPUs
+  local server="${SERVER_INDEX:-0}" devices="${DEVICES:-$ranks}" lines="" device rank
+  is_count "$devices" || fail "DEVICES is $devices; it is the number of NPUs of this machine, 1 or more"
+  [ "$server" = 0 ] || is_count "$server" || fail "SERVER_INDEX is $server; it counts the machines from 0"
+  device_ids=() rank_ids=()
+  if [ "$by_table" = 1 ] && [ -n "${RANK_TABLE_FILE:-}" ]; then
+    lines="$("$PYTHON" -m scripts.rank_table "$RANK_TABLE_FILE" "$ranks" "$server" ${DEVICES:-})"
+    while read -r device rank; do
+      [ -z "$device" ] || { device_ids+=("$device") rank_ids+=("$rank"); }
+    done <<<"$lines"
+  fi
+  [ ${#device_ids[@]} = 0 ] || return 0
+  [ $(((server + 1) * devices)) -le "$ranks" ] ||
+    fail "machine SERVER_INDEX $server with $devices devices goes beyond the $ranks in all (RANK_SIZE)"
+  for ((device = 0; device < devices; device++)); do
+    device_ids+=("$device") rank_ids+=($((server * devices + device)))
+  done
+}
+
+begin_log() { # file: what comes after the line is of one start, see modelzoo_report.py
+  printf '==== started %s ====\n' "$(date '+%F %T')" >>"$1"
+}
+
 npu_python() { # sets PYTHON to the ascend stack's, and what it needs
   PYTHON="$(bash "$root/scripts/setup.sh" --stack ascend --python)"
   export PYTHONPATH="$root${PYTHONPATH:+:$PYTHONPATH}"

@@ -99,11 +99,11 @@ def check_numbers(text, folder):
     last = [row for row in read_metrics(folder / "metrics.jsonl") if "images_per_sec" in row][-1]
     assert last["step"] == summary["steps"]
     assert found == {
-        "Final Performance images/sec": pytest.approx(last["images_per_sec"], abs=1e-4),
-        "Final Performance sec/step": pytest.approx(last["seconds_per_step"], abs=1e-6),
+        "Final Performance images/sec": pytest.approx(last["images_per_sec"], rel=1e-5),
+        "Final Performance sec/step": pytest.approx(last["seconds_per_step"], rel=1e-5),
         "E2E Training Duration sec": summary["seconds"],
         "Final Train Accuracy": pytest.approx(
-            np.mean([image["psnr"] for image in summary["images"]]), abs=1e-4)}
+            np.mean([image["psnr"] for image in summary["images"]]), abs=6e-4)}
 
 
 # ---- folders ------------------------------------------------------------------------------------
@@ -179,15 +179,23 @@ def test_perf_brings_the_data_in_and_the_results_out(job):
     result = job.run("--mode", "perf", *TINY, "--train_steps=6", "--val_images=1")
     assert result.returncode == 0, result.stderr
     sent = job.sent()
-    assert {"edsr_x2.h5", "edsr_x2_last.h5", "train.log", "metrics.jsonl", "summary.json",
-            "samples/comparison.png", "checkpoints/checkpoint"} <= sent
-    assert not [name for name in sent if name.startswith(("cache", "."))]
-    assert (job.result / "cache" / "lr_bicubic").is_dir()
+    assert {f"perf/{name}" for name in (
+        "edsr_x2.h5", "edsr_x2_last.h5", "train.log", "metrics.jsonl", "summary.json",
+        "samples/comparison.png", "checkpoints/checkpoint")} <= sent
+    assert {name.split("/")[0] for name in sent} == {"perf"}  # a training there stays as it is
+    assert not [name for name in sent if "/cache" in name or "/." in name]
+    assert (job.result / "perf" / "cache" / "lr_bicubic").is_dir()
     for name in sent:
         assert (job.out / name).read_bytes() == (job.result / name).read_bytes()
-    rows = read_metrics(job.out / "metrics.jsonl")
+    rows = read_metrics(job.out / "perf" / "metrics.jsonl")
     assert sum("val_psnr" in row for row in rows) == 1 and rows[-1]["step"] == 6
-    check_numbers(result.stdout, job.out)
+    check_numbers(result.stdout, job.out / "perf")
+
+    # A second time is measured anew.
+    again = job.run("--mode", "perf", *TINY, "--train_steps=5", "--val_images=1")
+    assert again.returncode == 0, again.stderr
+    assert json.loads((job.out / "perf" / "summary.json").read_text())["steps"] == 5
+    check_numbers(again.stdout, job.out / "perf")
 
     elsewhere = job.run(*FOUR, train_url="obs://b/other")
     assert f"{job.result} holds files of obs://b/out; empty it" in one_line(elsewhere)
@@ -241,6 +249,7 @@ def test_where_copying_back_fails_the_results_stay(job):
     assert again.returncode == 0, again.stderr
     assert f"going on with the results in {job.result}" in again.stdout
     assert "holds a finished run of 4 steps" in again.stdout and "edsr_x2.h5" in job.sent()
+    assert numbers(again.stdout) == {} and "nothing was trained" in again.stdout
 
 
 @pytest.mark.parametrize("data_url, fails, words", [
@@ -254,13 +263,14 @@ def test_data_that_cannot_be_fetched_start_nothing(job, data_url, fails, words):
 
 # ---- the boot files of the SRGAN description ----------------------------------------------------
 
-@pytest.mark.parametrize("name, mode, starts", [
-    ("acc", "train", "--preset=coco --dataset=auto --no_such_flag"),
-    ("perf", "perf", "--train_steps 200 --val_every 1000000 --val_images 1 --log_every 20 "
-                     "--psnr_steps 1 --preset=coco --dataset=auto --no_such_flag")])
-def test_the_seeds_boot_files_call_the_entry(job, div2k, name, mode, starts):
+@pytest.mark.parametrize("name, mode, folder, starts", [
+    ("acc", "train", "T", "--preset=coco --dataset=auto --no_such_flag"),
+    ("perf", "perf", "T/perf",
+     "--resume no --train_steps 200 --val_every 1000000 --val_images 1 --log_every 20 "
+     "--psnr_steps 1 --preset=coco --dataset=auto --no_such_flag")])
+def test_the_seeds_boot_files_call_the_entry(job, div2k, name, mode, folder, starts):
     result = job.run("--no_such_flag", model=None, data_url=str(div2k), train_url="T",
                      entry=ROOT / "models" / "srgan" / f"modelarts_entry_{name}.py")
     assert "unknown option --no_such_flag" in one_line(result)
-    assert (f"-m models.srgan.train --data_dir {div2k} --output_dir {job.cwd / 'T'} {starts}\n"
+    assert (f"-m models.srgan.train --data_dir {div2k} --output_dir {job.cwd / folder} {starts}\n"
             f"[CANN-Modelzoo] {mode} ended with status 2\n") in result.stdout

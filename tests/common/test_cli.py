@@ -28,6 +28,23 @@ def test_a_file_that_cannot_be_opened_is_named(capsys, tmp_path):
     assert "missing: No such file" in capsys.readouterr().err
 
 
+def test_a_full_disk_is_one_line(capsys):
+    def main(argv):
+        with open("/dev/full", "w") as file:
+            file.write("x")
+
+    assert status_of(main) == 2
+    assert capsys.readouterr().err == "error: No space left on device\n"
+
+
+def test_an_error_that_is_not_the_systems_keeps_its_traceback():
+    def main(argv):
+        raise OSError("a library's own")
+
+    with pytest.raises(OSError, match="own"):
+        run_command(main, [])
+
+
 def test_other_errors_keep_their_traceback():
     with pytest.raises(ZeroDivisionError):
         run_command(lambda argv: 1 / 0, [])

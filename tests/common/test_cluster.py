@@ -3,11 +3,13 @@
 import json
 import socket
 import threading
+import time
 
 import pytest
 
+from common import cluster as clusters
 from common.cli import UserError
-from common.cluster import Cluster, expand_hosts, find_cluster, meet
+from common.cluster import Cluster, expand_hosts, find_cluster, local_share, meet, share_out
 
 
 def tf_config(rank=1, **jobs):
@@ -78,6 +80,88 @@ def test_one_that_stays_away_is_said():
         meet(0, 2, "127.0.0.1", free_port(), 1, patience=0.3)
     with pytest.raises(UserError, match="start all of them"):
         meet(1, 2, "127.0.0.1", free_port(), 1, patience=0.3)
+
+
+def test_rank_0_is_waited_for_whatever_keeps_it_away(monkeypatch):
+    # ... as a name that is not known yet, and a machine that does not answer yet
+    errors = [socket.gaierror("unknown"), socket.timeout("timed out")]
+    connect = socket.create_connection
+
+    def create_connection(*arguments):
+        if errors:
+            raise errors.pop(0)
+        return connect(*arguments)
+
+    monkeypatch.setattr(clusters.socket, "create_connection", create_connection)
+    port, found = free_port(), {}
+    thread = threading.Thread(
+        target=lambda: found.update({0: meet(0, 2, "127.0.0.1", port, 7, patience=20)}))
+    thread.start()
+    assert meet(1, 2, "127.0.0.1", port, 7, patience=20) == ["127.0.0.1:7", "127.0.0.1:8"]
+    thread.join(20)
+    assert found[0] == ["127.0.0.1:7", "127.0.0.1:8"] and not errors
+
+
+def reached(port):
+    """A connection to rank 0, which may not be up yet."""
+    while True:
+        try:
+            return socket.create_connection(("127.0.0.1", port), 5)
+        except ConnectionRefusedError:
+            time.sleep(0.02)
+
+
+def test_who_only_looks_at_the_port_does_not_end_rank_0(monkeypatch):
+    monkeypatch.setattr(clusters, "_ANSWER", 0.3)
+    port, found = free_port(), {}
+    thread = threading.Thread(
+        target=lambda: found.update({0: meet(0, 2, "127.0.0.1", port, 7, patience=20)}))
+    thread.start()
+    reached(port).close()
+    with reached(port) as loud, reached(port):  # the second says nothing
+        loud.sendall(b"GET / HTTP/1.1\r\n\r\n")
+        assert meet(1, 2, "127.0.0.1", port, 7, patience=20) == ["127.0.0.1:7", "127.0.0.1:8"]
+        thread.join(20)
+    assert found[0] == ["127.0.0.1:7", "127.0.0.1:8"]
+
+
+def test_one_that_stays_silent_does_not_hold_rank_0_beyond_its_patience(monkeypatch):
+    monkeypatch.setattr(clusters, "_ANSWER", 0.3)
+    port, said = free_port(), []
+
+    def wait():
+        with pytest.raises(UserError) as caught:
+            meet(0, 2, "127.0.0.1", port, 7, patience=1)
+        said.append(str(caught.value))
+
+    thread = threading.Thread(target=wait)
+    thread.start()
+    with reached(port):
+        thread.join(10)
+    assert "did not find the others" in said[0] and "(timed out)" in said[0]
+
+
+TORCHRUN = {"WORLD_SIZE": "8", "RANK": "6", "LOCAL_WORLD_SIZE": "4", "LOCAL_RANK": "2"}
+
+
+def test_gpus_of_a_machine_are_shared_by_torchruns_processes():
+    assert local_share(TORCHRUN, ["a", "b", "c", "d"]) == ["c"]
+    assert local_share(TORCHRUN, list("abcdefghi")) == ["e", "f"]
+    assert local_share(TORCHRUN, []) == []
+    for environ in ({}, {**TORCHRUN, "LOCAL_WORLD_SIZE": "1"}, {**TORCHRUN, "TF_CONFIG": "{}"},
+                    {"WORLD_SIZE": "2", "RANK": "0"}):  # the last as Kubeflow sets it
+        assert local_share(environ, ["a", "b"]) == ["a", "b"]
+    with pytest.raises(UserError, match="4 processes for 1 GPU: start at most one for each"):
+        local_share(TORCHRUN, ["a"])
+    with pytest.raises(UserError, match="LOCAL_RANK=4: a number below LOCAL_WORLD_SIZE=4"):
+        local_share({**TORCHRUN, "LOCAL_RANK": "4"}, ["a"])
+
+
+def test_shares_are_equal():
+    assert share_out(list("abcde"), 2) == [["a", "b"], ["c", "d"]]
+    assert share_out([], 2) is None
+    with pytest.raises(UserError, match="3 processes for 2 GPUs"):
+        share_out(["a", "b"], 3)
 
 
 def slurm(rank, node, nodes="gpu[01-02],login", tasks="2(x2),1", **more):

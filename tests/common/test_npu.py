@@ -86,6 +86,34 @@ def test_a_mode_and_a_precision_exclude_each_other():
         npu.with_precision({"precision_mode_v2": "origin"}, "float32")
 
 
+@pytest.mark.parametrize("options, precision, named", [
+    ({}, "float32", "must_keep_origin_dtype"), ({"precision_mode_v2": "origin"}, "auto", "origin"),
+    ({"precision_mode": "cube_fp16in_fp32out"}, "auto", "cube_fp16in_fp32out")])
+def test_a_mixlist_goes_with_mixed_precision_alone(file, options, precision, named):
+    given = npu.check_options({"modify_mixlist": str(file), **options})
+    with pytest.raises(UserError, match=f"--modify_mixlist changes mixed .*{named} is not"):
+        npu.with_precision(given, precision)
+
+
+def test_a_mixlist_with_each_mixed_precision(file):
+    given = npu.check_options({"modify_mixlist": str(file)})
+    for precision in ("auto", "mixed_float16", "mixed_bfloat16"):
+        assert npu.with_precision(given, precision)["modify_mixlist"] == str(file)
+    for mode in ("mixed_float16", "mixed_bfloat16", "mixed_hif8"):
+        assert npu.with_precision({**given, "precision_mode_v2": mode})
+
+
+def test_a_device_is_seen_by_its_file(tmp_path, monkeypatch):
+    monkeypatch.setenv("SR_ZOO_NPU_DEVICES", f"{tmp_path}/none {tmp_path}/davinci[0-9]*")
+    assert "no device " in npu.no_device()
+    (tmp_path / "davinci_manager").touch()
+    assert npu.no_device()
+    (tmp_path / "davinci7").touch()
+    assert npu.no_device() is None
+    monkeypatch.setenv("SR_ZOO_NPU_DEVICES", "")
+    assert npu.no_device() == "no device"
+
+
 CM = {"CM_CHIEF_IP": "10.0.0.1", "CM_CHIEF_PORT": "6000", "CM_CHIEF_DEVICE": "0",
       "CM_WORKER_IP": "10.0.0.2", "CM_WORKER_SIZE": "2"}
 

@@ -4,13 +4,16 @@ import os
 import subprocess
 import sys
 from pathlib import Path
+from types import SimpleNamespace
 
+import numpy as np
 import pytest
 from google.protobuf import text_format
 
+from common import device, frozen, npu
 from common.cli import UserError
 from common.keras_compat import IS_KERAS_3, tf
-from common.session import cores, npu_config, session_config
+from common.session import cores, npu_config, session_config, uses_npu
 
 ROOT = Path(__file__).resolve().parents[2]
 STANDINS = ROOT / "tests" / "standins"
@@ -66,8 +69,6 @@ def test_the_npus():
 
 
 def test_the_npus_with_further_options(tmp_path):
-    from common import npu
-
     options = npu.check_options({"precision_mode_v2": "mixed_float16", "deterministic": True,
                                  "npu_dump_path": str(tmp_path), "op_compiler_cache_mode": "force"})
     assert npu_config(options) == by_hand(MORE.replace("FOLDER", str(tmp_path)))
@@ -85,6 +86,53 @@ def test_the_gpus(monkeypatch):
     monkeypatch.setattr(tf.config.experimental, "list_physical_devices", lambda kind: ["GPU:0"])
     assert session_config("gpu") == by_hand(
         "allow_soft_placement: true gpu_options { allow_growth: true }")
+
+
+def test_auto_takes_an_npu_whose_device_is_here(tmp_path, monkeypatch, caplog):
+    loaded = []
+    monkeypatch.setattr(npu, "missing", lambda name: None)
+    monkeypatch.setattr(npu, "load_adapter", lambda name: loaded.append(name) or
+                        SimpleNamespace(compat=SimpleNamespace(enable_v1=lambda: None)))
+    monkeypatch.setenv("SR_ZOO_NPU_DEVICES", str(tmp_path / "davinci0"))
+    with caplog.at_level("INFO", "sr_zoo"):
+        assert not uses_npu(session_config("auto")) and not loaded
+    assert f"no NPU: no device {tmp_path / 'davinci0'}; no GPU" in caplog.text
+    assert uses_npu(session_config("npu")) and len(loaded) == 1  # asked for, it is tried
+    (tmp_path / "davinci0").touch()
+    assert uses_npu(session_config("auto")) and len(loaded) == 2
+
+
+def test_a_mixlist_without_mixed_precision_is_refused(tmp_path):
+    (tmp_path / "list.json").write_text("{}")
+    for mode in (None, "force_fp16"):
+        with pytest.raises(UserError, match="--modify_mixlist changes mixed precision"):
+            session_config("cpu", mode, {"modify_mixlist": str(tmp_path / "list.json")})
+
+
+@pytest.mark.parametrize("broken", ["__init__", "run"])
+def test_an_npu_that_does_not_open_or_run_is_one_line(broken, monkeypatch):
+    with tf.Graph().as_default() as graph:
+        lr = tf.compat.v1.placeholder(tf.float32, (1, 8, 8, 3), name=frozen.INPUT)
+        tf.identity(lr, name=frozen.OUTPUT)
+    identity = frozen.FrozenGraph("a.pb", graph.as_graph_def(), "none", 1, 8, 0, 1)
+    image = np.zeros((8, 8, 3), np.uint8)
+
+    def fail(*arguments, **kwargs):
+        raise tf.errors.InternalError(None, None, "GE initialize failed\nE10001")
+
+    def enlarge():
+        with frozen.FrozenUpscaler(identity, "auto") as upscaler:
+            return upscaler(image)
+
+    assert (enlarge() == image).all()
+    monkeypatch.setattr(tf.compat.v1.Session, broken, fail)
+    monkeypatch.setattr(tf.compat.v1.Session, "__del__", lambda self: None, raising=False)
+    with pytest.raises(tf.errors.InternalError):  # of the CPU it would be a fault of the zoo's
+        enlarge()
+    monkeypatch.setattr(device, "session_config",
+                        lambda *arguments: npu_config({"precision_mode": "allow_mix_precision"}))
+    with pytest.raises(UserError, match="the NPU does not run a.pb: GE initialize failed E10001;"):
+        enlarge()
 
 
 @pytest.mark.parametrize("chip, words", [("npu", "--chip npu: npu_device is not installed"),

@@ -33,23 +33,20 @@ SMALL = {
 }
 
 
-def command(name, output):
-    return [sys.executable, "-m", f"models.{name}.train", *SHORT, *SMALL[name], "--output_dir",
-            str(output)]
-
-
-def start(name, output, **kwargs):
-    return subprocess.Popen(command(name, output), env={**os.environ, "PYTHONPATH": str(ROOT)},
+def start(name, output, *more):
+    command = [sys.executable, "-m", f"models.{name}.train", *SHORT, *SMALL[name], "--output_dir",
+               str(output), *more]
+    return subprocess.Popen(command, env={**os.environ, "PYTHONPATH": str(ROOT)},
                             cwd=str(output.parent), stdout=subprocess.PIPE,
-                            stderr=subprocess.PIPE, text=True, **kwargs)
+                            stderr=subprocess.PIPE, text=True)
 
 
 def test_every_model_is_here():
     assert set(SMALL) == set(models.available())
 
 
-def finished(name, output):
-    process = start(name, output)
+def finished(name, output, *more):
+    process = start(name, output, *more)
     text, errors = process.communicate(timeout=600)
     assert process.returncode == 0, errors
     return text
@@ -72,15 +69,16 @@ def test_the_demo_preset_trains(name, tmp_path):
             assert words in text
 
 
-def test_a_joint_run_that_is_killed_ends_as_one_that_is_not(tmp_path):
-    finished("bsrn", tmp_path / "whole")
-    broken = start("bsrn", tmp_path / "broken")
+def test_a_joint_run_that_is_killed_ends_as_one_that_is_not(tmp_path, tiny):
+    photos = "--data_dir", str(tiny), "--patch_size", "16"
+    finished("bsrn", tmp_path / "whole", *photos)
+    broken = start("bsrn", tmp_path / "broken", *photos)
     while broken.poll() is None:
         if any(row["step"] >= 15 for row in read_metrics(tmp_path / "broken" / "metrics.jsonl")):
             broken.send_signal(signal.SIGKILL)
         time.sleep(0.01)
     broken.communicate()
-    assert "going on after step" in finished("bsrn", tmp_path / "broken")
+    assert "going on after step" in finished("bsrn", tmp_path / "broken", *photos)
     ours, theirs = (read_arrays(tmp_path / run / "bsrn_x234_last.h5") for run in ("whole",
                                                                                   "broken"))
     assert ours and all((a == b).all() for layer in ours

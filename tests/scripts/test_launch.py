@@ -7,12 +7,15 @@ import subprocess
 import sys
 import time
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
 
+from common.cli import UserError
 from common.training.reports import read_metrics
 from common.weights import read_arrays
+from scripts import launch
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -136,6 +139,24 @@ def test_without_the_launcher_a_process_that_is_lost_is_reported(start, tmp_path
     assert ours.returncode == 2 and seconds < WITHIN[number], (seconds, errors)
     assert "error: process 1 of 2 (127.0.0.1:" in errors and "is gone; start all of" in errors
     assert "Traceback" not in errors
+
+
+@pytest.mark.parametrize("flags, shares", [
+    (["--chip", "cpu"], None), (["--chip=gpu", "--chip=npu"], None), ([], [["0"], ["1"]]),
+    (["--chip=cpu", "--chip", "gpu"], [["0"], ["1"]])])
+def test_gpus_are_shared_where_the_command_may_use_them(monkeypatch, flags, shares):
+    given = []
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "0,1")
+    monkeypatch.setattr(launch, "_Workers", lambda command, count, gpus: given.append(gpus) or
+                        SimpleNamespace(wait=lambda: 0))
+    assert launch.main(["--workers", "2", "python", "-m", "models.edsr.train", *flags]) == 0
+    assert given == [shares]
+
+
+def test_more_workers_than_gpus_are_refused_before_any_starts(monkeypatch):
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "3")
+    with pytest.raises(UserError, match="2 processes for 1 GPU: start at most one for each"):
+        launch.main(["--workers", "2", "python", "-m", "models.edsr.train"])
 
 
 def test_a_command_that_fails_ends_all_with_its_status(run, tmp_path):

@@ -1,5 +1,6 @@
 """The scripts in the models' folders that ModelZoo's users know, and what stands behind them."""
 
+import importlib
 import json
 import os
 import platform
@@ -11,6 +12,7 @@ import time
 from pathlib import Path
 
 import pytest
+import yaml
 from PIL import Image
 from skimage import data
 
@@ -41,7 +43,7 @@ def case_log(folder):
 # ---- the thin scripts ----------------------------------------------------------------------------
 
 @pytest.mark.parametrize("model", MODELS)
-def test_each_model_has_its_scripts_which_call_the_shared_ones(model, tmp_path):
+def test_each_model_has_its_scripts_which_call_the_shared_ones(model, tmp_path, capsys):
     shutil.copytree(str(ROOT / "models" / model), str(tmp_path / "a zoo" / "models" / model),
                     ignore=shutil.ignore_patterns("weights", "__pycache__"))
     folder = tmp_path / "a zoo" / "models" / model
@@ -65,6 +67,13 @@ def test_each_model_has_its_scripts_which_call_the_shared_ones(model, tmp_path):
         words = call(folder / "test" / name)
         assert words[:4] == ["modelzoo_test", model, kind, devices]
         assert (folder / "configs" / f"{words[4]}.yaml").is_file()
+        if devices == "8p":  # which have equal shares of the batch
+            train = importlib.import_module(f"models.{model}.train")
+            with pytest.raises(SystemExit) as end:
+                train.main(["--preset", *words[4:-3], "--print_config"])
+            options = yaml.safe_load(capsys.readouterr().out)
+            assert not end.value.code and options["batch_size"] % 8 == 0
+            assert options["scale_learning_rate"] == (2 if model == "srdrm" else 0)
 
 
 @pytest.mark.parametrize("model", MODELS)
@@ -161,7 +170,7 @@ def test_the_trainings_error_and_status_come_through(zoo, photos, tmp_path):
 # In place of a training: writes what one writes, and says what $SAYS holds for its device.
 TRAINING = r"""
 case "$*" in
-  *" scripts.modelzoo_report "* | "-c "*) exec "$REAL" "$@" ;;
+  *" scripts.modelzoo_report "* | *" scripts.rank_table "* | "-c "*) exec "$REAL" "$@" ;;
   *" --print_config"*) echo "output_dir: my output"; exit ;;
 esac
 echo "args: $*"
@@ -174,6 +183,7 @@ if [ -n "${STAYS:-}" ]; then
 fi
 [ "${RANK_ID:-0}" = 0 ] || exit 0
 cd "my output"
+case "$*" in *--resume=no*) rm -f summary.json ;; esac
 [ ! -e summary.json ] || exit 0
 echo '{"timing": {}, "seconds": 77.4, "images": [{"psnr": 30}, {"psnr": 31}]}' >summary.json
 echo "batch_size: 4" >config.yaml
@@ -185,7 +195,7 @@ echo '{"step": 5, "loss": 0.5, "seconds_per_step": 0.25, "images_per_sec": 16.0}
 def fake(tmp_path):
     """A checkout whose training only says that it was started."""
     copy = Checkout(tmp_path / "fake zoo", SHELL + ("scripts/modelzoo_test.sh",))
-    for name in ("scripts/__init__.py", "scripts/modelzoo_report.py"):
+    for name in ("scripts/__init__.py", "scripts/modelzoo_report.py", "scripts/rank_table.py"):
         shutil.copy(str(ROOT / name), str(copy.root / name))
     shutil.copytree(str(ROOT / "common"), str(copy.root / "common"),
                     ignore=shutil.ignore_patterns("__pycache__"))
@@ -201,7 +211,7 @@ def start(fake, tmp_path, name, *flags, **env):
 
 def trained_with(tmp_path, device=0):
     log = (tmp_path / "my output" / str(device) / f"train_{device}.log").read_text()
-    return re.search("^args: (.*)$", log, re.MULTILINE).group(1).split()
+    return re.findall("^args: (.*)$", log, re.MULTILINE)[-1].split()
 
 
 @pytest.mark.parametrize("name", KINDS)
@@ -242,12 +252,35 @@ def test_a_performance_run_is_short_and_starts_anew(fake, tmp_path, flags, prese
     assert "--resume=no" in words and "--train_steps=300" in words
 
 
+def test_flags_of_the_recipe_go_with_its_preset_and_before_the_callers(fake, tmp_path):
+    def words(*flags):
+        result = fake.run("scripts/modelzoo_test.sh", tmp_path, "edsr", "full", "1p",
+                          "paper --batch_size=16", "--data_path=D", "--output_path=my output",
+                          *flags)
+        assert result.returncode == 0, result.stderr
+        return trained_with(tmp_path)[5:]
+
+    assert words("--batch_size=32") == ["--preset=paper", "--batch_size=16", "--batch_size=32"]
+    assert words("--preset=demo") == ["--preset=demo"]
+
+
 def test_a_finished_run_is_reported_as_what_it_is(fake, tmp_path):
     start(fake, tmp_path, "train_full_1p.sh")
     os.utime(str(tmp_path / "my output" / "summary.json"), (1, 1))
     result = start(fake, tmp_path, "train_full_1p.sh")
     assert result.returncode == 0 and "nothing was trained" in result.stdout
     assert finals(result.stdout)["E2E Training Duration sec"] == "77"
+
+
+def test_a_finished_run_of_an_npu_compiles_nothing(fake, tmp_path, npu):
+    assert start(fake, tmp_path, "train_full_1p.sh", SAYS_0=COMPILED, **npu(1)).returncode == 0
+    os.utime(str(tmp_path / "my output" / "summary.json"), (1, 1))
+    result = start(fake, tmp_path, "train_full_1p.sh", **npu(1))
+    assert result.returncode == 0, result.stderr
+    assert "nothing was trained" in result.stdout and "device used" not in result.stdout
+    assert finals(result.stdout)["E2E Training Duration sec"] == "77"
+    log = (tmp_path / "my output" / "0" / "train_0.log").read_text()
+    assert COMPILED in log and log.count("==== started ") == 2  # the first start's is kept
 
 
 def test_on_an_npu_the_log_must_show_that_it_was_used(fake, tmp_path, npu):
@@ -259,7 +292,13 @@ def test_on_an_npu_the_log_must_show_that_it_was_used(fake, tmp_path, npu):
     assert "--chip=npu" in words and "--preset=seed" in words
     assert fake.asked()[0] == "--stack ascend --python"
 
-    result = start(fake, tmp_path, "train_performance_1p.sh", **npu(1))
+    # The line of an earlier start does not count.
+    log = tmp_path / "my output" / "0" / "train_0.log"
+    assert log.read_text().count("==== started ") == 1
+    assert start(fake, tmp_path, "train_full_1p.sh", SAYS_0=COMPILED, **npu(1)).returncode == 0
+    (tmp_path / "my output" / "summary.json").unlink()
+    result = start(fake, tmp_path, "train_full_1p.sh", **npu(1))
+    assert log.read_text().count("==== started ") == 3 and COMPILED in log.read_text()
     assert result.returncode == 2 and result.stderr.count("\n") == 1
     assert "an NPU was asked for" in result.stderr and "Final" not in result.stdout
 
@@ -271,16 +310,20 @@ def test_another_chip_may_be_asked_for_on_a_machine_with_an_npu(fake, tmp_path, 
 
 
 def test_every_device_of_several_must_have_been_used(fake, tmp_path, npu):
-    (tmp_path / "table.json").touch()
+    (tmp_path / "table.json").write_text(json.dumps({"server_list": [{"device": [
+        {"device_id": str(4 + i), "rank_id": str(i)} for i in range(2)]}]}))
     env = {"RANK_SIZE": "2", "RANK_TABLE_FILE": str(tmp_path / "table.json"), **npu(2)}
-    result = start(fake, tmp_path, "train_full_8p.sh", SAYS_0=COMPILED, SAYS_1=COMPILED, **env)
+    result = start(fake, tmp_path, "train_full_8p.sh", SAYS_4=COMPILED, SAYS_5=COMPILED, **env)
     assert result.returncode == 0, result.stderr
-    values = case_log(tmp_path / "my output" / "0")[0]
+    values = case_log(tmp_path / "my output" / "4")[0]
     assert (values["RankSize"], values["CaseName"]) == ("2", "edsr_bs4_2p_acc")
+    assert not (tmp_path / "my output" / "0").exists()
 
-    result = start(fake, tmp_path, "train_full_8p.sh", SAYS_0=COMPILED, **env)
+    result = start(fake, tmp_path, "train_performance_8p.sh", SAYS_4=COMPILED, **env)
     assert result.returncode == 2
-    assert "train_1.log" in result.stderr and "train_0.log" not in result.stderr
+    assert "train_5.log" in result.stderr and "train_4.log" not in result.stderr
+    log = (tmp_path / "my output" / "5" / "train_5.log").read_text()
+    assert log.count("==== started ") == 1  # a performance run starts anew
 
 
 def test_eight_without_devices_are_refused(fake, tmp_path):

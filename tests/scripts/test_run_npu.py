@@ -1,10 +1,17 @@
 """run_npu.sh and run_8p.sh: environment, checks, processes. A stand-in replaces the training."""
 
+import json
+import shutil
 import signal
 import time
 from pathlib import Path
 
 import pytest
+
+from common.cli import UserError
+from scripts.rank_table import cards
+
+from .conftest import ROOT
 
 NPU = "models/edsr/scripts/run_npu.sh"
 EIGHT = "models/edsr/scripts/run_8p.sh"
@@ -15,7 +22,7 @@ CM = {"CM_CHIEF_IP": "10.0.0.1", "CM_CHIEF_PORT": "6000", "CM_CHIEF_DEVICE": "0"
 # until they are told to end, which that of device $DEAF does not hear.
 RECORDER = r"""
 case " $* " in
-  *" -c "*) exec "$REAL" "$@" ;;
+  *" -c "* | *" scripts.rank_table "*) exec "$REAL" "$@" ;;
   *" --print_config "*) [ -z "${WRONG:-}" ] || { echo "error: unknown option" >&2; exit 2; }
     echo "output_dir: ${YAML_OUTPUT:-null}"; exit ;;
 esac
@@ -37,6 +44,20 @@ esac
 @pytest.fixture(autouse=True)
 def stand_in(checkout):
     checkout.python(RECORDER)
+    for name in ("scripts/__init__.py", "scripts/rank_table.py", "common/__init__.py",
+                 "common/cli.py"):
+        (checkout.root / name).parent.mkdir(exist_ok=True)
+        shutil.copy(str(ROOT / name), str(checkout.root / name))
+
+
+def table(folder, *servers):
+    """The path of a rank table; a server is a list of (device, rank)."""
+    path = folder / "table.json"
+    path.write_text(json.dumps({"status": "completed", "version": "1.0", "server_list": [
+        {"server_id": f"node_{i}", "device": [
+            {"device_id": str(device), "device_ip": f"10.0.{i}.{device}", "rank_id": str(rank)}
+            for device, rank in cards_here]} for i, cards_here in enumerate(servers)]}))
+    return str(path)
 
 
 def fields(text):
@@ -149,8 +170,7 @@ def test_with_cm_neither_size_nor_rank_reach_the_adapter_which_refuses_them(chec
 @pytest.fixture
 def two(tmp_path, npu):
     """The environment of two NPUs with a rank table."""
-    (tmp_path / "table.json").touch()
-    return {"RANK_SIZE": "2", "RANK_TABLE_FILE": str(tmp_path / "table.json"), **npu(2)}
+    return {"RANK_SIZE": "2", "RANK_TABLE_FILE": table(tmp_path, [(0, 0), (1, 1)]), **npu(2)}
 
 
 def log_of(folder, device):
@@ -170,6 +190,7 @@ def test_one_process_for_each_device(checkout, tmp_path, two):
 
 def test_eight_are_the_rule_and_the_folder_is_the_models(checkout, tmp_path, two, npu):
     del two["RANK_SIZE"]
+    table(tmp_path, [(i, i) for i in range(8)])
     result = checkout.run(EIGHT, tmp_path, **{**two, **npu(8)})
     assert result.returncode == 0, result.stderr
     logs = sorted((tmp_path / "output" / "edsr_8p").glob("*/train_*.log"))
@@ -178,12 +199,58 @@ def test_eight_are_the_rule_and_the_folder_is_the_models(checkout, tmp_path, two
     assert fields(logs[7].read_text())["RANK_SIZE"] == "8"
 
 
-def test_the_second_of_two_machines(checkout, tmp_path, two):
-    result = checkout.run(EIGHT, tmp_path, **{**two, "RANK_SIZE": "4", "DEVICES": "2",
-                                              "SERVER_INDEX": "1"})
+@pytest.mark.parametrize("more", [{}, {"DEVICES": "2"}])
+def test_devices_and_ranks_of_the_second_of_two_machines_are_the_tables(checkout, tmp_path, two,
+                                                                        more):
+    table(tmp_path, [(0, 0), (1, 3)], [(5, 2), (4, 1)])
+    env = {**two, "RANK_SIZE": "4", "SERVER_INDEX": "1", **more}
+    result = checkout.run(EIGHT, tmp_path, **env)
     assert result.returncode == 0, result.stderr
-    said = fields(log_of(tmp_path / "output" / "edsr_8p", 1))
-    assert (said["RANK_SIZE"], said["RANK_ID"], said["ASCEND_DEVICE_ID"]) == ("4", "3", "1")
+    assert sorted(path.name for path in (tmp_path / "output" / "edsr_8p").iterdir()) == ["4", "5"]
+    for device, rank in (("4", "1"), ("5", "2")):
+        said = fields(log_of(tmp_path / "output" / "edsr_8p", device))
+        assert (said["RANK_SIZE"], said["RANK_ID"], said["ASCEND_DEVICE_ID"]) == ("4", rank, device)
+
+
+def test_a_table_of_the_old_form_has_no_ranks_so_they_are_counted(checkout, tmp_path, two):
+    Path(two["RANK_TABLE_FILE"]).write_text('{"group_list": []}')
+    result = checkout.run(EIGHT, tmp_path, **two, DEVICES="1", SERVER_INDEX="1")
+    assert result.returncode == 0, result.stderr
+    assert fields(log_of(tmp_path / "output" / "edsr_8p", 0))["RANK_ID"] == "1"
+
+
+def test_a_table_with_another_number_is_one_line_before_any_process(checkout, tmp_path, two):
+    result = checkout.run(EIGHT, tmp_path, **{**two, "RANK_SIZE": "8"})
+    assert "lists 2 devices and RANK_SIZE is 8" in one_line(result)
+    assert not (tmp_path / "output").exists()
+
+
+@pytest.mark.parametrize("servers, arguments, words", [
+    ([[(4, 0), (5, 1)]], (4,), "lists 2 devices and RANK_SIZE is 4"),
+    ([[(4, 0), (5, 1)]], (2, 1), "SERVER_INDEX is 1; .* lists 1 machines"),
+    ([[(4, 0), (5, 1)]], (2, 0, 4), "DEVICES is 4; .* lists 2 for machine 0"),
+    ([[(4, 0), (5, 0)]], (2,), "are not 0 to 1, each once"),
+    ([[(4, 0), (4, 1)]], (2,), "lists a device_id twice for machine 0"),
+    ([[(4, 0), (5, 1)], []], (2, 1), "lists none for machine 1"),
+])
+def test_numbers_of_a_table_that_do_not_agree(tmp_path, servers, arguments, words):
+    with pytest.raises(UserError, match=words):
+        cards(table(tmp_path, *servers), *arguments)
+
+
+@pytest.mark.parametrize("text", ["", "[]", "{}", '{"server_list": [{"device": [{}]}]}',
+                                  '{"server_list": 1}'])
+def test_what_is_no_rank_table(tmp_path, text):
+    (tmp_path / "table.json").write_text(text)
+    with pytest.raises(UserError, match="table.json is no rank table"):
+        cards(tmp_path / "table.json", 2)
+
+
+def test_a_second_start_adds_to_the_logs(checkout, tmp_path, two):
+    for mark in ("first", "second"):
+        assert checkout.run(EIGHT, tmp_path, f"--mark={mark}", **two).returncode == 0
+    text = log_of(tmp_path / "output" / "edsr_8p", 1)
+    assert text.index("--mark=first") < text.rindex("==== started ") < text.index("--mark=second")
 
 
 def test_with_cm_the_number_is_that_of_the_workers(checkout, tmp_path, npu):
@@ -224,6 +291,7 @@ def test_sigterm_is_passed_on_and_waited_for(checkout, tmp_path, two):
 
 
 def test_more_processes_than_devices_are_refused(checkout, tmp_path, two):
+    table(tmp_path, [(i, i) for i in range(8)])
     message = one_line(checkout.run(EIGHT, tmp_path, **{**two, "RANK_SIZE": "8"}))
     assert "there are 2 here" in message
 
