@@ -159,6 +159,25 @@ def test_more_workers_than_gpus_are_refused_before_any_starts(monkeypatch):
         launch.main(["--workers", "2", "python", "-m", "models.edsr.train"])
 
 
+def test_machines_that_share_no_folder_train_both_stages(start, tmp_path, tiny):
+    with socket.socket() as one:
+        one.bind(("127.0.0.1", 0))
+        port = one.getsockname()[1]
+    train = ["-m", "models.srgan.train", *TRAIN, "--num_blocks", "1", "--num_filters", "8",
+             "--psnr_steps", "8", "--data_dir", str(tiny), "--output_dir", "run"]
+    processes = []
+    for rank in range(2):
+        (tmp_path / str(rank)).mkdir()
+        processes.append(start(*train, cwd=tmp_path / str(rank), env={
+            "WORLD_SIZE": "2", "RANK": str(rank), "MASTER_PORT": str(port),
+            "MASTER_ADDR": "127.0.0.1"}))
+    for process in processes:
+        _, errors = process.communicate(timeout=300)
+        assert process.returncode == 0, errors
+    assert (tmp_path / "0" / "run" / "srgan_x2.h5").is_file()
+    assert not list((tmp_path / "1" / "run").glob("**/*.h5"))
+
+
 def test_a_command_that_fails_ends_all_with_its_status(run, tmp_path):
     result = run("-m", "scripts.launch", "--workers", "2", "python", "-m", "models.edsr.train",
                  "--no_such_option", "1", cwd=tmp_path)
