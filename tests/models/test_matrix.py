@@ -1,5 +1,10 @@
 """What every registered model must do, at every scale."""
 
+import json
+import os
+import subprocess
+from pathlib import Path
+
 import numpy as np
 import pytest
 
@@ -12,6 +17,7 @@ from common.losses import l1
 from common.training.steps import PixelStep, adam
 from scripts.export import export
 
+ROOT = Path(__file__).resolve().parents[2]
 # Networks small enough to test at every scale; a model that is missing here fails the first test.
 SMALL = {"bsrn": {"num_features": 8, "num_states": 8, "num_recursions": 3},
          "edsr": {"num_blocks": 2, "num_filters": 8, "res_scale": 0.5},
@@ -66,28 +72,45 @@ def test_h5_round_trip_through_the_zoo_and_through_stock_keras(case, photo, tmp_
 
 
 OTHER_STACK = """
-import sys
+import json, sys
 import numpy as np
 from common.device import quiet_tensorflow
 quiet_tensorflow("cpu")
 import models
 from common import weights
-from common.cli import UserError
-model = models.load(sys.argv[1])
-np.save(sys.argv[3], model(np.load(sys.argv[2])).numpy())
-weights.save(model, sys.argv[4])
+for line in sys.stdin:
+    source, lr, sr, target = json.loads(line)
+    model = models.load(source)
+    np.save(sr, model(np.load(lr)).numpy())
+    weights.save(model, target)
+    print("done", flush=True)
 """
 
 
-def test_h5_opens_on_the_other_stack_and_comes_back(case, photo, tmp_path, run, other_python):
+@pytest.fixture(scope="module")
+def other_stack(other_python):
+    """A process of the other stack: `other_stack(weights, lr.npy, sr.npy, weights to write)`."""
+    process = subprocess.Popen([other_python, "-c", OTHER_STACK], stdin=subprocess.PIPE,
+                               stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
+                               env={**os.environ, "PYTHONPATH": str(ROOT)})
+
+    def ask(*paths):
+        process.stdin.write(json.dumps([str(path) for path in paths]) + "\n")
+        process.stdin.flush()
+        answer = process.stdout.readline()
+        assert answer == "done\n", process.communicate()[1]
+
+    yield ask
+    process.communicate()
+
+
+def test_h5_opens_on_the_other_stack_and_comes_back(case, photo, tmp_path, other_stack):
     _, _, model = case
     lr = photo(17, 23)[None].astype("float32")
     ours, theirs = tmp_path / "ours.h5", tmp_path / "theirs.h5"
     weights.save(model, ours)
     np.save(str(tmp_path / "lr.npy"), lr)
-    result = run("-c", OTHER_STACK, ours, tmp_path / "lr.npy", tmp_path / "sr.npy", theirs,
-                 cwd=tmp_path, python=other_python)
-    assert result.returncode == 0, result.stderr
+    other_stack(ours, tmp_path / "lr.npy", tmp_path / "sr.npy", theirs)
     sr = model(lr).numpy()
     np.testing.assert_allclose(np.load(str(tmp_path / "sr.npy")), sr, atol=1e-3)
     np.testing.assert_allclose(models.load(theirs)(lr).numpy(), sr, atol=1e-4)
@@ -113,12 +136,13 @@ def test_tiles_give_the_whole_image(case, photo):
     assert np.abs(whole - tiled).max() <= 1
 
 
-@pytest.mark.parametrize("turn", [lambda x: x[::-1], lambda x: x[:, ::-1], np.rot90])
-def test_self_ensemble_does_not_depend_on_how_the_image_is_turned(case, photo, turn):
+def test_self_ensemble_does_not_depend_on_how_the_image_is_turned(case, photo):
     upscale = Upscaler(case[2], self_ensemble=True)
     lr = photo(18, 25).astype("float32")
-    turned = upscale.predict(np.ascontiguousarray(turn(lr)))
-    np.testing.assert_allclose(turned, turn(upscale.predict(lr)), atol=1e-2)
+    sr = upscale.predict(lr)
+    for turn in (lambda x: x[::-1], lambda x: x[:, ::-1], np.rot90):
+        turned = upscale.predict(np.ascontiguousarray(turn(lr)))
+        np.testing.assert_allclose(turned, turn(sr), atol=1e-2)
 
 
 @pytest.mark.parametrize("name", JOINT)
