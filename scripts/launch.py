@@ -73,12 +73,11 @@ class _Workers:
         kill_at, running = None, True
         while running:
             running = any(thread.is_alive() for thread in self._watching)
-            if self._failed and kill_at is None:
+            if self._failed and not kill_at and not self._told:
+                self._say(f"error: worker {_ended(*self._failed[0])}; the others are ended")
+                self._signal(signal.SIGTERM)
                 kill_at = time.monotonic() + GRACE
-                if not self._told:
-                    self._say(f"error: worker {_ended(*self._failed[0])}; the others are ended")
-                    self._signal(signal.SIGTERM)
-            if kill_at and time.monotonic() > kill_at and not self._told:
+            if kill_at and time.monotonic() > kill_at:
                 self._signal(signal.SIGKILL)
             if running:
                 time.sleep(0.1)
