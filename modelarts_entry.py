@@ -29,7 +29,7 @@ if __name__ == "__main__":  # by a file of another folder, too
 import models
 from common.cli import UserError, did_you_mean, one_line, run_command
 from common.files import atomic_folder, make_folder, write_text
-from common.modelzoo import final_lines, measured
+from common.modelzoo.report import final_lines, measured
 
 ROOT = Path(__file__).resolve().parent
 OBS = "obs://"

@@ -3,11 +3,11 @@
 import json
 
 from common.cli import UserError, run_command
-from common.device import quiet_tensorflow
-from common.foreign_weights import KINDS
-from common.options import OneLineParser
+from common.device.open import quiet_tensorflow
+from common.flags import OneLineParser
 from common.scales import scale_name
-from models.converting import convert, converters
+from common.weights.source import KINDS
+from models.convert import convert, converters
 
 
 def main(argv):

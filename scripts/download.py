@@ -3,11 +3,11 @@
 from collections import namedtuple
 
 from common.cli import UserError, run_command
-from common.data.datasets import DATASETS
-from common.data.fetch import fetch
+from common.data.download import fetch
+from common.data.sets import DATASETS
 from common.data.unpack import unpack
 from common.files import make_folder
-from common.options import OneLineParser
+from common.flags import OneLineParser
 
 # One archive: its address, its checksum where one is known, and which of its folders become what.
 Source = namedtuple("Source", "url checksum places")

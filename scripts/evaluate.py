@@ -9,13 +9,12 @@ from pathlib import Path
 import numpy as np
 
 import models
-from common import learned_metrics, metrics
+from common import bicubic, learned_metrics, metrics
 from common.cli import UserError, did_you_mean, run_command
-from common.data import bicubic
-from common.data.datasets import describe, open_images
+from common.data.sets import describe, open_images
 from common.files import make_folder, write_text
+from common.flags import OneLineParser
 from common.images import read_image, read_rgb, write_image
-from common.options import OneLineParser
 from scripts.network_options import add_network_options, open_upscaler
 from scripts.weight_folders import choose_networks
 
@@ -64,7 +63,7 @@ def evaluate(upscale, pairs, scale, channel="y", crop_border=None, names=("psnr"
     Args:
         upscale: function of a uint8 image, [H, W] or [H, W, 3], that gives one `scale` times as
             large of the same kind.
-        pairs: list of `common.data.datasets.Pair`.
+        pairs: list of `common.data.sets.Pair`.
         scale: how many times larger.
         channel, crop_border: see `common.metrics`; the border is `scale` by default. UIQM, LPIPS
             and NIQE are of the RGB image whatever the channel.

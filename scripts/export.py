@@ -2,7 +2,7 @@
 
 The result takes RGB float32 NHWC in [0, 255] of any height, width and batch size as `lr` and gives
 `sr` of the same kind, `scale` times as large and not clipped, as the network in Python does. A
-frozen graph takes one window of a fixed size, see `common.frozen`.
+frozen graph takes one window of a fixed size, see `common.inference.frozen`.
 """
 
 import importlib.util
@@ -13,12 +13,12 @@ from pathlib import Path
 import numpy as np
 
 import models
-from common import frozen
 from common.cli import UserError, did_you_mean, run_command
-from common.data.datasets import open_images
+from common.data.sets import open_images
 from common.files import atomic_folder, atomic_path
+from common.flags import OneLineParser
 from common.images import read_rgb
-from common.options import OneLineParser
+from common.inference import frozen
 from scripts.network_options import choose_weights
 
 TOLERANCE = 0.05  # the largest difference from Keras in any value of the check, of 255
@@ -44,7 +44,7 @@ def export(model, format, path, tile=None):
         model: of `models.create` or `models.load`, with one scale and float32.
         format: a key of `FORMATS`.
         path: file, or folder for a format that is one; an older one is replaced.
-        tile: side of the input of a frozen graph, see `common.frozen.write`.
+        tile: side of the input of a frozen graph, see `common.inference.frozen.write`.
 
     Returns:
         the largest difference from the model, see `check`.
@@ -113,14 +113,14 @@ def check_target(format, path, tile=None):
 
 def serving_function(model):
     """The network as a `tf.function` of `lr` (N, H, W, 3) to `{"sr": ...}`, all sizes free."""
-    from common.keras_compat import tf
+    from common.nn.keras_compat import tf
 
     signature = [tf.TensorSpec((None, None, None, 3), tf.float32, name="lr")]
     return tf.function(lambda lr: {"sr": model(lr, training=False)}, input_signature=signature)
 
 
 def _write_saved_model(model, folder):
-    from common.keras_compat import tf, tf_variables
+    from common.nn.keras_compat import tf, tf_variables
 
     module = tf.Module()
     module.network = tf_variables(model)
@@ -129,7 +129,7 @@ def _write_saved_model(model, folder):
 
 
 def _open_saved_model(folder):
-    from common.keras_compat import tf
+    from common.nn.keras_compat import tf
 
     # A module lives as long as a reference to it does.
     module = tf.saved_model.load(str(folder))

@@ -4,7 +4,7 @@ ESRGAN (arXiv 1809.00219, 3.4) takes the noise off a GAN's pictures so, with A o
 """
 
 from common.cli import run_command
-from common.options import OneLineParser
+from common.flags import OneLineParser
 from common.weights import interpolate
 
 

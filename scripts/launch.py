@@ -11,7 +11,7 @@ import threading
 import time
 
 from common.cli import UserError, run_command
-from common.cluster import Cluster, share_out
+from common.device.cluster import Cluster, share_out
 
 GRACE = 20  # seconds from SIGTERM to SIGKILL for those that remain of a run that lost one
 

@@ -11,8 +11,8 @@ import yaml
 
 from common.cli import UserError, run_command
 from common.files import write_text
-from common.modelzoo import decibels, final_lines, measured, short
-from common.options import OneLineParser
+from common.flags import OneLineParser
+from common.modelzoo.report import decibels, final_lines, measured, short
 
 # What the TensorFlow adapter logs once it has handed a graph to the NPU.
 COMPILED = "The model has been compiled on the Ascend AI processor"

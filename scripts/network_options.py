@@ -5,7 +5,7 @@ from collections import namedtuple
 
 import models
 from common.cli import UserError
-from common.device import CHIPS, PRECISIONS, open_device, quiet_tensorflow
+from common.device.open import CHIPS, PRECISIONS, open_device, quiet_tensorflow
 from common.scales import scale_tuple
 
 Choice = namedtuple("Choice", "path model scale")
@@ -89,7 +89,7 @@ def open_upscaler(choice, arguments, progress=False):
             misfit of `--interpolate` and `--to_weights`.
     """
     from common import weights
-    from common.inference import Upscaler
+    from common.inference.upscaler import Upscaler
 
     changes = _changes(choice, arguments.recursions)
     arrays = _interpolated(choice, arguments)

@@ -9,8 +9,9 @@ from pathlib import Path
 from PIL import Image
 
 from common.cli import UserError, one_line, run_command
-from common.device import quiet_tensorflow
+from common.device.open import quiet_tensorflow
 from common.files import make_folder
+from common.flags import OneLineParser
 from common.images import (
     IMAGE_SUFFIXES,
     any_size,
@@ -20,7 +21,6 @@ from common.images import (
     read_size,
     write_image,
 )
-from common.options import OneLineParser
 from scripts.network_options import add_network_options, choose_weights, open_upscaler
 
 
@@ -107,7 +107,7 @@ def _with_frozen_graph(sources, arguments):
             raise UserError(f"--{name} has no effect on a frozen graph: give it to what makes the "
                             "graph, or leave out --frozen")
     quiet_tensorflow(arguments.chip)
-    from common import frozen
+    from common.inference import frozen
 
     graph = frozen.read(arguments.frozen)
     holds = f"{graph.path} holds {graph.model} x{graph.scale}"

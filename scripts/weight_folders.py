@@ -7,7 +7,7 @@ from pathlib import Path
 
 import models
 from common.cli import UserError, one_line
-from common.device import quiet_tensorflow
+from common.device.open import quiet_tensorflow
 from scripts.network_options import Choice, choose_scales
 
 Found = namedtuple("Found", "name path checkpoint")  # path: of the .h5 that describes the network
@@ -108,7 +108,7 @@ def checkpoint_to_h5(checkpoint, description, path):
         UserError: the checkpoint is damaged or of another network.
     """
     from common import weights
-    from common.keras_compat import tf
+    from common.nn.keras_compat import tf
 
     metadata = weights.read_metadata(description)
     scale = metadata["scale"]

@@ -15,7 +15,7 @@ ROOT = Path(__file__).resolve().parent.parent
 def pytest_configure():
     """As the entry points do: TensorFlow's start-up noise would bury the results."""
     sys.path.insert(0, str(ROOT))
-    from common.device import quiet_tensorflow
+    from common.device.open import quiet_tensorflow
 
     quiet_tensorflow("cpu")
 
@@ -94,7 +94,7 @@ def vgg_file(tmp_path_factory):
     """A file laid out as the VGG19 weights of Keras, with random values in it."""
     import h5py
 
-    from common import vgg
+    from common.nn import vgg
 
     path = tmp_path_factory.mktemp("vgg") / vgg.FILE
     rng = np.random.default_rng(0)

@@ -9,7 +9,7 @@ from pathlib import Path
 
 from common.cli import UserError
 from common.data.pairs import hr_only, pair_by_name, paired_split, sub_folders
-from common.data.preparation import Preparation
+from common.data.prepare import Preparation
 from common.images import find_images, list_images
 
 DEMO_TRAIN = ("coffee.png", "hubble_deep_field.jpg", "ihc.png", "motorcycle_left.png",

@@ -3,8 +3,8 @@
 from pathlib import Path
 
 from common.cli import UserError
-from common.data.datasets import NO_CHOICES, Splits, check_sizes
 from common.data.pairs import pair_by_name
+from common.data.sets import NO_CHOICES, Splits, check_sizes
 from common.images import list_images
 
 

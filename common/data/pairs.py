@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Optional
 
 from common.cli import UserError
-from common.data.preparation import Preparation
+from common.data.prepare import Preparation
 from common.images import find_images, list_images, read_rgb, read_size
 
 

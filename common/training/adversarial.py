@@ -4,10 +4,10 @@ from collections import namedtuple
 
 import numpy as np
 
-from common import npu
-from common.keras_compat import function, tf
-from common.losses import PIXEL_LOSSES, perceptual
-from common.training import replicas
+from common.device import exchange as replicas
+from common.device import npu
+from common.nn.keras_compat import function, tf
+from common.nn.losses import PIXEL_LOSSES, perceptual
 from common.training.adversarial_options import discriminator_schedule
 from common.training.ema import Ema
 from common.training.gan_losses import GAN_LOSSES, gradient_penalty
@@ -191,7 +191,7 @@ def _adam(options):
 def _perceptual(options):
     if not options.perceptual_weight:
         return None
-    from common.vgg import VggFeatures
+    from common.nn.vgg import VggFeatures
 
     features = VggFeatures(options.vgg_weights, options.vgg_layers, options.vgg_before_relu,
                            options.vgg_feature_scale)

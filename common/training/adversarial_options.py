@@ -7,7 +7,7 @@ from typing import Literal, Optional
 from jsonargparse.typing import NonNegativeFloat, PositiveFloat, PositiveInt
 
 from common.cli import UserError
-from common.options import option
+from common.flags import option
 from common.scales import scale_name
 from common.training.options import Clip, Loss, Schedule, Steps, TrainOptions
 from common.training.run_folder import default_folder
@@ -142,7 +142,7 @@ def check(options):
     if options.label_noise > 1:
         raise UserError(f"--label_noise {options.label_noise}: at most 1")
     if options.stage != "psnr" and options.perceptual_weight and not options.evaluate_only:
-        from common.vgg import LAYERS, find_weights
+        from common.nn.vgg import LAYERS, find_weights
 
         unknown = [name for name in options.vgg_layers if name not in LAYERS]
         if unknown:

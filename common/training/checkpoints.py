@@ -6,7 +6,7 @@ from pathlib import Path
 import numpy as np
 
 from common.cli import UserError
-from common.keras_compat import tf
+from common.nn.keras_compat import tf
 
 log = logging.getLogger("sr_zoo")
 

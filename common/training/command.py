@@ -3,9 +3,9 @@
 import sys
 from pathlib import Path
 
-from common import npu
-from common.data.datasets import describe
-from common.options import parse
+from common.data.sets import describe
+from common.device import npu
+from common.flags import parse
 from common.training.options import npu_options
 from common.training.reports import log_to_console
 
@@ -33,7 +33,7 @@ def training_command(name, options_class, build_step, argv, lines=None, plan=Non
 
     stages = plan(options) if plan else [options]
 
-    from common.device import open_device, quiet_tensorflow
+    from common.device.open import open_device, quiet_tensorflow
 
     quiet_tensorflow(options.chip)
     with log_to_console():

@@ -1,6 +1,6 @@
 """The exponential moving average of a network's weights: steadier than the weights themselves."""
 
-from common.keras_compat import tf
+from common.nn.keras_compat import tf
 
 
 class Ema:

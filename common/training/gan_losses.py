@@ -2,8 +2,8 @@
 
 from collections import namedtuple
 
-from common.keras_compat import tf
-from common.npu import in_float32
+from common.device.npu import in_float32
+from common.nn.keras_compat import tf
 
 # `generator(real, fake)` and `discriminator(real, fake, real_label, fake_label)` give scalars;
 # `sees_real`: whether the generator's loss depends on the logits of real images.

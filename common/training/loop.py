@@ -14,14 +14,14 @@ from tqdm import tqdm
 
 from common import weights
 from common.cli import UserError
-from common.data.pipeline import patch_dataset
+from common.data.patches import patch_dataset
+from common.device.exchange import agree, share_state, spread
 from common.files import temporary_prefix
 from common.images import write_image
 from common.scales import scale_name, scale_tuple
 from common.training.material import find_material
 from common.training.meters import Clock, Signals, Window
 from common.training.options import npu_options
-from common.training.replicas import agree, share_state, spread
 from common.training.reports import (
     Lines,
     Metrics,
@@ -62,7 +62,7 @@ def train(name, options, build_step, lines=None, on_save=None, device=None, cach
         UserError: data, options or the output folder do not allow it. An earlier run in the output
             folder is then as it was.
     """
-    from common.device import open_device
+    from common.device.open import open_device
 
     if device is None:
         with log_to_console():
@@ -333,7 +333,7 @@ class _Run:
             logged = self.step(batch, scale)
             self._stopped = bool(signals.received)
             return logged
-        from common.keras_compat import tf
+        from common.nn.keras_compat import tf
 
         # All must stop after the same step: the step itself tells them that one of them was told
         # to. They look at what the step before told, for which a GPU need not be waited for.
@@ -466,7 +466,7 @@ def _evaluate_only(name, options, build_step, folder, material):
 
 
 def _build(build_step, options):
-    from common.keras_compat import set_seed
+    from common.nn.keras_compat import set_seed
 
     set_seed(options.seed)
     return build_step(options)

@@ -5,10 +5,10 @@ from collections import namedtuple
 
 from common.cli import UserError
 from common.data.cache import make_missing_lr
-from common.data.datasets import Choices, Preparation, open_dataset
-from common.data.hdf5 import LumaPatches, find_luma_files, read_luma_images
+from common.data.luma_patches import LumaPatches, find_luma_files, read_luma_images
 from common.data.paired_folders import open_paired_folders
-from common.data.pipeline import JointSampler, PatchSampler, fingerprint
+from common.data.patches import JointSampler, PatchSampler, fingerprint
+from common.data.sets import Choices, Preparation, open_dataset
 from common.data.store import ImageStore
 from common.scales import scale_tuple
 

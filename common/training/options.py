@@ -11,8 +11,8 @@ from jsonargparse.typing import (
     PositiveInt,
 )
 
-from common import npu
-from common.options import option
+from common.device import npu
+from common.flags import option
 
 Schedule = Literal["constant", "exponential", "staircase", "halve", "cosine"]
 Loss = Literal["l1", "mse", "charbonnier"]

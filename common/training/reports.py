@@ -86,7 +86,7 @@ class Metrics:
     """
 
     def __init__(self, folder, step=0):
-        from common.keras_compat import tf
+        from common.nn.keras_compat import tf
 
         self.path = Path(folder) / "metrics.jsonl"
         self.rows = [row for row in read_metrics(self.path) if row["step"] <= step]

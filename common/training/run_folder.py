@@ -9,7 +9,7 @@ import yaml
 
 from common.cli import UserError
 from common.files import make_folder, write_text
-from common.options import to_yaml
+from common.flags import to_yaml
 from common.scales import scale_name
 from common.training.options import FREE_TO_CHANGE, LENGTH
 

@@ -1,7 +1,8 @@
 """Compiled training steps: one `tf.function` from a batch of uint8 patches to updated weights."""
 
-from common import npu
-from common.keras_compat import (
+from common.device import exchange as replicas
+from common.device import npu
+from common.nn.keras_compat import (
     apply_reduced_gradients,
     build_optimizer,
     function,
@@ -14,7 +15,6 @@ from common.keras_compat import (
     unscaled_gradients,
     with_loss_scaling,
 )
-from common.training import replicas
 
 
 class Learner:

@@ -6,11 +6,11 @@ from concurrent.futures import ThreadPoolExecutor
 import numpy as np
 from tqdm import tqdm
 
-from common.data.bicubic import upscale
-from common.inference import Upscaler
-from common.keras_compat import function, keras
-from common.luma import CORE
+from common.bicubic import upscale
+from common.inference.upscaler import Upscaler
 from common.metrics import psnr, ssim
+from common.nn.keras_compat import function, keras
+from common.nn.luma import CORE
 from common.training.reports import Picture
 
 THREADS = min(4, os.cpu_count() or 1)  # that score images while the network makes the next
@@ -94,7 +94,7 @@ class LumaValidation:
     """As `Validation`, for a luma model and luma images that are enlarged already.
 
     Args:
-        model: made by `common.luma.luma_model`.
+        model: made by `common.nn.luma.luma_model`.
         images: list of (name, lr, hr), float (H, W) in [0, 1], both of one size.
         scale: of the enlargement that was made.
         crop_border: as of `Validation`.

@@ -3,8 +3,8 @@
 Not the Blueprint Separable Residual Network of 2022, which has the same short name.
 """
 
-from common.keras_compat import keras
-from common.layers import DepthToSpace, ShiftScale, Split, WeightedMean, ZeroState
+from common.nn.keras_compat import keras
+from common.nn.layers import DepthToSpace, ShiftScale, Split, WeightedMean, ZeroState
 from common.scales import scale_name, scale_tuple
 
 layers = keras.layers

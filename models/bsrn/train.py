@@ -14,7 +14,7 @@ if __package__ in (None, ""):  # started as a file: python models/bsrn/train.py
 from jsonargparse.typing import NonNegativeInt, PositiveFloat, PositiveInt
 
 from common.cli import run_command
-from common.options import option
+from common.flags import option
 from common.training.command import training_command
 from common.training.options import Clip, Schedule, Steps, TrainOptions
 from common.training.reports import Lines
@@ -55,7 +55,7 @@ class BsrnLines(Lines):
 def build_step(options):
     """BSRN with Adam(.9, .999, 1e-8); the loss is the weighted mean over all outputs."""
     import models
-    from common.losses import PIXEL_LOSSES
+    from common.nn.losses import PIXEL_LOSSES
     from common.scales import scale_tuple
     from common.training.steps import PixelStep, adam
     from models.bsrn.network import intermediate_outputs

@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from common.foreign_weights import torch_conv
+from common.weights.source import torch_conv
 
 EXPECTS = {"torch": "an EDSR of EDSR-PyTorch or BasicSR"}
 OPTIONS = {"res_scale": (float, "factor of the residuals; default: 0.1 with 256 features, else 1")}

@@ -1,7 +1,7 @@
 """EDSR: Enhanced Deep Residual Networks for single image super-resolution (arXiv 1707.02921)."""
 
-from common.keras_compat import keras
-from common.layers import DepthToSpace, Scale, ShiftScale
+from common.nn.keras_compat import keras
+from common.nn.layers import DepthToSpace, Scale, ShiftScale
 
 layers = keras.layers
 

@@ -14,10 +14,10 @@ if __package__ in (None, ""):  # started as a file: python models/edsr/train.py
 from jsonargparse.typing import NonNegativeInt, PositiveFloat, PositiveInt
 
 from common.cli import run_command
-from common.options import option
+from common.flags import option
 from common.training.command import training_command
 from common.training.options import Schedule, Steps, TrainOptions
-from models.edsr import seed
+from models.edsr import modelzoo as seed
 
 
 @dataclass
@@ -38,7 +38,7 @@ class EdsrOptions(TrainOptions):
 def build_step(options):
     """EDSR with Adam(.9, .999, 1e-8) and the pixel loss of the options."""
     import models
-    from common.losses import PIXEL_LOSSES
+    from common.nn.losses import PIXEL_LOSSES
     from common.training.steps import PixelStep, adam
 
     model = models.create("edsr", options.scale, num_blocks=options.num_blocks,

@@ -1,6 +1,6 @@
 """RRDBNet of PyTorch (ESRGAN, BasicSR) and of PaddleGAN as weights of the zoo."""
 
-from common.foreign_weights import torch_conv
+from common.weights.source import torch_conv
 
 EXPECTS = {"torch": "an RRDBNet of ESRGAN, Real-ESRGAN or BasicSR",
            "paddle": "PaddleGAN's ESRGAN, .pdparams"}

@@ -1,8 +1,8 @@
 """The discriminators of ESRGAN (arXiv 1809.00219) and Real-ESRGAN (arXiv 2107.10833)."""
 
 from common.cli import UserError
-from common.keras_compat import keras
-from common.layers import BilinearUpscale, ShiftScale, SpectralConv2D, fan_in_uniform
+from common.nn.keras_compat import keras
+from common.nn.layers import BilinearUpscale, ShiftScale, SpectralConv2D, fan_in_uniform
 from models.srgan.network import batch_normalisation
 
 layers = keras.layers

@@ -1,7 +1,7 @@
 """RRDBNet, the generator of ESRGAN (arXiv 1809.00219)."""
 
-from common.keras_compat import keras
-from common.layers import (
+from common.nn.keras_compat import keras
+from common.nn.layers import (
     CropTo,
     NearestUpscale,
     Scale,

@@ -1,8 +1,8 @@
 """SRCNN: the first convolutional network for super-resolution (Dong et al., arXiv 1501.00092)."""
 
-from common.keras_compat import keras
-from common.layers import EdgePad, ShiftScale
-from common.luma import CORE, luma_model
+from common.nn.keras_compat import keras
+from common.nn.layers import EdgePad, ShiftScale
+from common.nn.luma import CORE, luma_model
 
 layers = keras.layers
 

@@ -14,7 +14,7 @@ if __package__ in (None, ""):  # started as a file: python models/srcnn/train.py
 from jsonargparse.typing import NonNegativeInt, PositiveFloat, PositiveInt
 
 from common.cli import run_command
-from common.options import option
+from common.flags import option
 from common.training.command import training_command
 from common.training.options import Channel, Loss, Steps, TrainOptions
 
@@ -44,7 +44,7 @@ class SrcnnOptions(TrainOptions):
 def build_step(options):
     """The luma network with the paper's optimizer, or Adam; the last layer learns more slowly."""
     import models
-    from common.luma import CORE, luma_heads, luma_loss
+    from common.nn.luma import CORE, luma_heads, luma_loss
     from common.training.steps import PixelStep, adam, sgd
 
     model = models.create("srcnn", options.scale, kernels=options.kernels,

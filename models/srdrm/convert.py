@@ -1,6 +1,6 @@
 """SRDRM and SRDRM-GAN of their authors' Keras files as weights of the zoo."""
 
-from common.foreign_weights import keras_layers
+from common.weights.source import keras_layers
 
 EXPECTS = {"keras": "the generator of SRDRM or SRDRM-GAN as its authors publish it"}
 

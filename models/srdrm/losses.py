@@ -1,8 +1,8 @@
 """The losses of SRDRM (arXiv 1909.09437): float32 scalars of batches (N, H, W, 3) in [0, 255]."""
 
-from common.keras_compat import tf
-from common.losses import mse
-from common.npu import in_float32
+from common.device.npu import in_float32
+from common.nn.keras_compat import tf
+from common.nn.losses import mse
 
 
 @in_float32

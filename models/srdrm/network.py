@@ -1,7 +1,7 @@
 """SRDRM: underwater image super-resolution by deep residual multipliers (arXiv 1909.09437)."""
 
-from common.keras_compat import keras
-from common.layers import ShiftScale
+from common.nn.keras_compat import keras
+from common.nn.layers import ShiftScale
 
 layers = keras.layers
 

@@ -14,7 +14,7 @@ if __package__ in (None, ""):  # started as a file: python models/srdrm/train.py
 from jsonargparse.typing import NonNegativeFloat, NonNegativeInt, PositiveFloat, PositiveInt
 
 from common.cli import run_command
-from common.options import option
+from common.flags import option
 from common.training.adversarial_options import AdversarialOptions, plan_stages
 from common.training.command import training_command
 from common.training.options import Channel

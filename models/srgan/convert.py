@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from common.foreign_weights import keras_layers, torch_batch_norm, torch_conv
+from common.weights.source import keras_layers, torch_batch_norm, torch_conv
 
 EXPECTS = {"torch": "an MSRResNet of BasicSR, or the generator of leftthomas' SRGAN (since 2019)",
            "keras": "the generator of Keras-SRGAN, gen_model*.h5"}

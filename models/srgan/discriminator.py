@@ -1,7 +1,7 @@
 """The discriminator of SRGAN (arXiv 1609.04802)."""
 
-from common.keras_compat import keras
-from common.layers import ShiftScale, fan_in_uniform
+from common.nn.keras_compat import keras
+from common.nn.layers import ShiftScale, fan_in_uniform
 from models.srgan.network import batch_normalisation
 
 layers = keras.layers

@@ -1,8 +1,8 @@
 """SRResNet, the generator of SRGAN (arXiv 1609.04802), and two widely used variants of it."""
 
 from common.cli import UserError, did_you_mean
-from common.keras_compat import keras
-from common.layers import (
+from common.nn.keras_compat import keras
+from common.nn.layers import (
     BilinearUpscale,
     DepthToSpace,
     NearestUpscale,

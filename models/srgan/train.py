@@ -14,12 +14,12 @@ if __package__ in (None, ""):  # started as a file: python models/srgan/train.py
 from jsonargparse.typing import NonNegativeInt, PositiveInt
 
 from common.cli import run_command
-from common.options import option
+from common.flags import option
 from common.training.adversarial_options import AdversarialOptions, plan_stages
 from common.training.command import training_command
 from common.training.options import Loss
 from common.training.reports import Lines
-from models.srgan import seed
+from models.srgan import modelzoo as seed
 
 
 @dataclass
@@ -96,7 +96,7 @@ def save_models(step, options, epoch):
     if options.model_save_dir is None or not step.keep_last:
         return
     from common.files import atomic_path, make_folder
-    from common.keras_compat import save_h5
+    from common.nn.keras_compat import save_h5
     from common.weights import save
 
     folder = make_folder(options.model_save_dir)

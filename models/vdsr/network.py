@@ -1,8 +1,8 @@
 """VDSR: very deep super-resolution (Kim, Lee, Lee, CVPR 2016, arXiv 1511.04587)."""
 
-from common.keras_compat import keras
-from common.layers import ShiftScale
-from common.luma import CORE, luma_model
+from common.nn.keras_compat import keras
+from common.nn.layers import ShiftScale
+from common.nn.luma import CORE, luma_model
 
 layers = keras.layers
 

@@ -14,7 +14,7 @@ if __package__ in (None, ""):  # started as a file: python models/vdsr/train.py
 from jsonargparse.typing import NonNegativeFloat, NonNegativeInt, PositiveFloat, PositiveInt
 
 from common.cli import run_command
-from common.options import option
+from common.flags import option
 from common.training.command import training_command
 from common.training.options import Channel, Clip, Loss, Schedule, Steps, TrainOptions
 
@@ -49,7 +49,7 @@ class VdsrOptions(TrainOptions):
 def build_step(options):
     """The luma network with the paper's optimizer, or Adam."""
     import models
-    from common.luma import luma_heads, luma_loss
+    from common.nn.luma import luma_heads, luma_loss
     from common.training.steps import PixelStep, adam, sgd
 
     model = models.create("vdsr", options.scale, num_layers=options.num_layers,

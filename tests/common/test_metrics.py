@@ -9,7 +9,7 @@ from scipy import ndimage
 from skimage.color import rgb2ycbcr
 from skimage.metrics import structural_similarity
 
-from common.data import bicubic
+from common import bicubic
 from common.metrics import psnr, ssim, to_channel, uicm, uiconm, uiqm, uism
 
 

@@ -8,10 +8,10 @@ from scipy.ndimage import correlate
 from skimage.color import rgb2ycbcr, ycbcr2rgb
 
 import models
-from common.data.bicubic import upscale
-from common.keras_compat import set_seed
-from common.layers import BicubicUpscale, RgbToYcbcr, YcbcrToRgb
-from common.luma import CORE, luma_heads
+from common.bicubic import upscale
+from common.nn.keras_compat import set_seed
+from common.nn.layers import BicubicUpscale, RgbToYcbcr, YcbcrToRgb
+from common.nn.luma import CORE, luma_heads
 
 
 @pytest.mark.parametrize("name, options, count", [

@@ -11,9 +11,9 @@ import pytest
 import models
 from common import weights
 from common.cli import UserError
-from common.inference import Upscaler
-from common.keras_compat import keras, set_seed, tf
-from common.losses import l1
+from common.inference.upscaler import Upscaler
+from common.nn.keras_compat import keras, set_seed, tf
+from common.nn.losses import l1
 from common.training.steps import PixelStep, adam
 from scripts.export import export
 
@@ -74,7 +74,7 @@ def test_h5_round_trip_through_the_zoo_and_through_stock_keras(case, photo, tmp_
 OTHER_STACK = """
 import json, sys
 import numpy as np
-from common.device import quiet_tensorflow
+from common.device.open import quiet_tensorflow
 quiet_tensorflow("cpu")
 import models
 from common import weights

@@ -15,7 +15,7 @@ from skimage import data
 from skimage.color import rgb2ycbcr
 
 import models
-from common.data.bicubic import crop_to_multiple, downscale, upscale
+from common.bicubic import crop_to_multiple, downscale, upscale
 from common.training.reports import read_metrics
 from common.weights import read_arrays, read_metadata
 

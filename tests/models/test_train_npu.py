@@ -15,7 +15,7 @@ import numpy as np
 import pytest
 
 import models
-from common.keras_compat import IS_KERAS_3
+from common.nn.keras_compat import IS_KERAS_3
 from common.training.reports import read_metrics
 from common.weights import read_arrays
 

@@ -1,4 +1,4 @@
-"""scripts/benchmark.py: its arithmetic, its turns, and one tiny run through every engine here."""
+"""scripts/benchmark: its arithmetic, its turns, and one tiny run through every engine here."""
 
 import argparse
 import importlib.util
@@ -10,8 +10,10 @@ import numpy as np
 import pytest
 
 from common.cli import UserError
-from scripts import benchmark, benchmark_engines, benchmark_measuring
-from scripts.benchmark_networks import torch_network
+from scripts.benchmark import command as benchmark
+from scripts.benchmark import engines as benchmark_engines
+from scripts.benchmark import measuring as benchmark_measuring
+from scripts.benchmark.networks import torch_network
 
 ROOT = Path(__file__).resolve().parents[2]
 TINY = {"num_blocks": 1, "num_filters": 4, "res_scale": 1.0}
@@ -23,7 +25,7 @@ MEASUREMENTS = ("inference_16", "train_step", "train_step_bsrn")
 @pytest.fixture
 def tiny(monkeypatch):
     """Small networks and no pauses; the precision policy of the session is put back."""
-    from common.keras_compat import policy_name, set_policy
+    from common.nn.keras_compat import policy_name, set_policy
 
     before = policy_name()
     monkeypatch.setattr(benchmark, "BASELINE", TINY)
@@ -69,7 +71,7 @@ def test_a_peer_that_is_not_installed_is_named(tiny, monkeypatch, name):
 
 @pytest.mark.parametrize("name", MEASUREMENTS)
 def test_every_engine_here_agrees_and_has_a_row(tiny, capsys, name):
-    from common.keras_compat import IS_KERAS_3
+    from common.nn.keras_compat import IS_KERAS_3
 
     rows = benchmark._measurement(name)(name, tiny)
     timed = {(row["engine"], row["precision"]) for row in rows if row["seconds"]}
@@ -86,7 +88,7 @@ def test_every_engine_here_agrees_and_has_a_row(tiny, capsys, name):
 def test_the_network_in_pytorch_answers_as_the_zoo_does(tiny, model, scale, options):
     torch = pytest.importorskip("torch")
     import models
-    from common.keras_compat import set_policy, set_seed
+    from common.nn.keras_compat import set_policy, set_seed
     from models.bsrn.network import intermediate_outputs
 
     set_policy("float32")

@@ -1,4 +1,4 @@
-"""scripts/benchmark_gan.py: one tiny GAN step through both engines, and its parts."""
+"""scripts/benchmark/gan.py: one tiny GAN step through both engines, and its parts."""
 
 import argparse
 import importlib.util
@@ -7,8 +7,10 @@ import numpy as np
 import pytest
 
 from common.cli import UserError
-from scripts import benchmark, benchmark_gan, benchmark_measuring
-from scripts.benchmark_networks import torch_chain
+from scripts.benchmark import command as benchmark
+from scripts.benchmark import gan as benchmark_gan
+from scripts.benchmark import measuring as benchmark_measuring
+from scripts.benchmark.networks import torch_chain
 
 TINY = {"scale": 4, "num_blocks": 1, "num_filters": 4, "num_growth": 3, "patch_size": 8,
         "batch_size": 4, "vgg_layers": ("conv2_2",)}
@@ -18,7 +20,7 @@ PARTS = {"generator", "discriminator", "adversarial", "perceptual"}
 @pytest.fixture
 def tiny(monkeypatch):
     """A small step and no pauses; the precision policy of the session is put back."""
-    from common.keras_compat import policy_name, set_policy
+    from common.nn.keras_compat import policy_name, set_policy
 
     before = policy_name()
     monkeypatch.setattr(benchmark_gan, "SETTING", TINY)
@@ -32,7 +34,7 @@ def tiny(monkeypatch):
 @pytest.fixture
 def made(tiny, tmp_path):
     """(options, the float32 step, its weights, a batch) of the tiny setting."""
-    from common.keras_compat import set_policy
+    from common.nn.keras_compat import set_policy
 
     set_policy("float32")
     options = benchmark_gan._options(tmp_path)
@@ -41,7 +43,7 @@ def made(tiny, tmp_path):
 
 
 def test_the_step_its_parts_and_pytorch_have_rows(tiny, capsys):
-    from common.keras_compat import IS_KERAS_3
+    from common.nn.keras_compat import IS_KERAS_3
 
     rows = benchmark._measurement("gan_step")("gan_step", tiny)
     timed = {(row["engine"], row["precision"]): row for row in rows if row["seconds"]}
@@ -110,8 +112,8 @@ def test_chains_in_pytorch_answer_as_those_of_keras(made):
 
 
 def test_each_part_does_its_work(made):
-    from common.keras_compat import tf
-    from common.losses import l1, perceptual
+    from common.nn.keras_compat import tf
+    from common.nn.losses import l1, perceptual
 
     options, step, weights, batch = made
     built, build_step = [], benchmark_gan._step

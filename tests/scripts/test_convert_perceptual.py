@@ -14,7 +14,7 @@ import pytest
 
 import models
 from common.cli import UserError
-from models.converting import convert
+from models.convert import convert
 from scripts.convert_weights import main
 
 BLOCKS, FILTERS, GROWTH = 2, 6, 4

@@ -5,9 +5,9 @@ import pytest
 from scipy.io import savemat
 
 from common.cli import UserError
-from common.foreign_files import KINDS
 from common.weights import read_metadata
-from models.converting import convert, converters
+from common.weights.kinds import KINDS
+from models.convert import convert, converters
 from scripts.convert_weights import main
 
 

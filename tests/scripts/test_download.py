@@ -13,7 +13,7 @@ import pytest
 from PIL import Image
 
 from common.cli import UserError
-from common.data.datasets import DATASETS, open_dataset, open_images
+from common.data.sets import DATASETS, open_dataset, open_images
 from scripts import download
 
 NO_PROXY = {"no_proxy": "*"}

@@ -11,12 +11,11 @@ import pytest
 from PIL import Image
 
 import models
-from common import weights
+from common import bicubic, weights
 from common.cli import UserError
-from common.data import bicubic
-from common.data.datasets import Pair
-from common.keras_compat import set_seed
+from common.data.sets import Pair
 from common.metrics import psnr, to_channel
+from common.nn.keras_compat import set_seed
 from scripts.evaluate import evaluate, main
 
 ROOT = Path(__file__).resolve().parents[2]

@@ -8,10 +8,9 @@ import pytest
 from PIL import Image
 
 import models
-from common import weights
+from common import bicubic, weights
 from common.cli import UserError
-from common.data import bicubic
-from common.keras_compat import set_seed, tf
+from common.nn.keras_compat import set_seed, tf
 from common.training.checkpoints import Checkpoints
 from common.training.ema import Ema
 from scripts.evaluate import main

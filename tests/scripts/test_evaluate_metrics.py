@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from common.data import bicubic
+from common import bicubic
 from common.metrics import psnr, uiqm
 
 # The interface of pyiqa, create_metric(name, device=...)(sr[, hr]) -> tensor, and its checks of the

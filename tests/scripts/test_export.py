@@ -6,7 +6,7 @@ import pytest
 import models
 from common import weights
 from common.cli import UserError
-from common.keras_compat import set_seed, tf
+from common.nn.keras_compat import set_seed, tf
 from scripts import export as module
 from scripts.export import FORMATS, check, export
 

@@ -8,7 +8,7 @@ import models
 from common import weights
 from common.cli import UserError
 from common.images import read_rgb, write_image
-from common.keras_compat import set_seed
+from common.nn.keras_compat import set_seed
 from scripts import interpolate, upscale
 
 SMALL = {"num_blocks": 1, "num_filters": 4}

@@ -24,7 +24,7 @@ TRAIN = ["--preset", "demo", "--chip", "cpu", "--batch_size", "4", "--train_step
          "--patch_size", "16"]
 SMALL = {"edsr": ["--num_blocks", "1", "--num_filters", "4"],
          "bsrn": ["--num_features", "4", "--num_states", "4", "--num_recursions", "2"]}
-# Seconds within which the others end: what common/watch.py says, and some for a loaded machine.
+# Seconds within which the others end: the patience of common.device.watch, and some spare time.
 WITHIN = {signal.SIGKILL: 30, signal.SIGSTOP: 60}
 
 
@@ -47,10 +47,10 @@ def start():
 # In place of two GPUs: two devices that TensorFlow makes of the CPU.
 TWO_DEVICES = """
 import runpy, sys
-from common.keras_compat import tf
+from common.nn.keras_compat import tf
 tf.config.set_logical_device_configuration(
     tf.config.list_physical_devices("CPU")[0], 2 * [tf.config.LogicalDeviceConfiguration()])
-from common import device
+from common.device import open as device
 strategy = tf.distribute.MirroredStrategy(["CPU:0", "CPU:1"])
 two = device.Device("cpu", "float32", strategy, "two logical devices")
 assert two.replicas == two.local_replicas == 2

@@ -10,10 +10,10 @@ import models
 import models.edsr.network
 import models.edsr.train
 from common.cli import UserError
-from common.keras_compat import keras, tf
+from common.nn.keras_compat import keras, tf
 from common.training.steps import PixelStep
-from scripts.npu_check import check, check_step, main
-from scripts.npu_findings import check_graph, read_support
+from scripts.npu_check.command import check, check_step, main
+from scripts.npu_check.findings import check_graph, read_support
 
 layers = keras.layers
 SUPPORT = read_support(environment={})
@@ -235,8 +235,8 @@ def test_the_command_says_what_it_went_through(run, tmp_path):
 PLANTED = """
 import models.edsr.network as network
 from common.cli import run_command
-from common.keras_compat import keras
-from scripts.npu_check import main
+from common.nn.keras_compat import keras
+from scripts.npu_check.command import main
 
 network.residual_block = lambda x, *rest: keras.layers.PReLU(shared_axes=[1, 2], name=rest[-1])(x)
 run_command(main)
@@ -259,7 +259,7 @@ def test_the_commands_exit_statuses(run, tmp_path):
 
 
 def test_help_does_without_tensorflow(run, tmp_path):
-    code = ("import sys; from scripts.npu_check import main\n"
+    code = ("import sys; from scripts.npu_check.command import main\n"
             "try:\n    main(['--help'])\nfinally:\n    assert 'tensorflow' not in sys.modules")
     result = run("-c", code, cwd=tmp_path)
     assert result.returncode == 0 and "--model M" in result.stdout

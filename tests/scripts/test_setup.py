@@ -340,7 +340,7 @@ def probed(*arguments):
 
 
 def test_probe_knows_the_stack_it_runs_on():
-    from common.keras_compat import IS_KERAS_3, tf
+    from common.nn.keras_compat import IS_KERAS_3, tf
 
     here, there = ("main", "ascend") if IS_KERAS_3 else ("ascend", "main")
     found = probed(here)

@@ -13,7 +13,7 @@ import models
 from common import weights
 from common.cli import UserError
 from common.images import read_image, write_image
-from common.keras_compat import set_seed
+from common.nn.keras_compat import set_seed
 from scripts.upscale import main, plan
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -66,7 +66,7 @@ def test_a_folder_of_all_kinds_with_a_broken_file(edsr_x2, tmp_path):
 
 
 def test_one_file_keeps_its_profile_and_is_the_networks_result(edsr_x2, tmp_path):
-    from common.inference import Upscaler
+    from common.inference.upscaler import Upscaler
 
     image = noise(60, 70, 3)
     exif = Image.Exif()

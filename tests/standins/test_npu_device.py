@@ -12,8 +12,8 @@ from pathlib import Path
 
 import pytest
 
-from common import npu
-from common.keras_compat import IS_KERAS_3
+from common.device import npu
+from common.nn.keras_compat import IS_KERAS_3
 
 STANDINS = Path(__file__).parent
 ROOT = STANDINS.parents[1]

@@ -4,11 +4,11 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from common.bicubic import downscale
 from common.cli import UserError
 from common.data import cache
-from common.data.bicubic import downscale
 from common.data.cache import make_missing_lr
-from common.data.datasets import Pair, Preparation, open_images
+from common.data.sets import Pair, Preparation, open_images
 
 
 @pytest.fixture

@@ -9,7 +9,7 @@ from common import files
 from common.cli import UserError
 from common.data import pairs as reading
 from common.data import store as module
-from common.data.datasets import Pair, open_images
+from common.data.sets import Pair, open_images
 from common.data.store import ImageStore
 from common.files import write_text
 

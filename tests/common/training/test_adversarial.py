@@ -4,9 +4,9 @@ import numpy as np
 import pytest
 
 import models
-from common.keras_compat import keras, set_seed, tf
-from common.layers import ShiftScale
-from common.losses import l1
+from common.nn.keras_compat import keras, set_seed, tf
+from common.nn.layers import ShiftScale
+from common.nn.losses import l1
 from common.training.adversarial import AdversarialStep, Term
 from common.training.checkpoints import Checkpoints
 from common.training.ema import Ema

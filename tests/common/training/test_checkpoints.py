@@ -1,7 +1,7 @@
 import pytest
 
 from common.cli import UserError
-from common.keras_compat import tf
+from common.nn.keras_compat import tf
 from common.training.checkpoints import Checkpoints, find_checkpoint
 
 

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from common.keras_compat import tf
+from common.nn.keras_compat import tf
 from common.training.gan_losses import GAN_LOSSES, gradient_penalty
 
 REAL = np.array([[1.5], [-0.3], [2.0]])

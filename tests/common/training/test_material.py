@@ -8,12 +8,12 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from common.bicubic import downscale
 from common.cli import UserError
-from common.data.bicubic import downscale
-from common.data.preparation import Preparation
-from common.keras_compat import keras
-from common.layers import BicubicUpscale
-from common.options import parse
+from common.data.prepare import Preparation
+from common.flags import parse
+from common.nn.keras_compat import keras
+from common.nn.layers import BicubicUpscale
 from common.training.material import find_material
 from common.training.options import TrainOptions
 

@@ -2,8 +2,8 @@ import numpy as np
 import pytest
 
 import models
-from common.keras_compat import IS_KERAS_3, keras, policy_scope, set_seed, tf
-from common.losses import PIXEL_LOSSES, charbonnier, l1, mse
+from common.nn.keras_compat import IS_KERAS_3, keras, policy_scope, set_seed, tf
+from common.nn.losses import PIXEL_LOSSES, charbonnier, l1, mse
 from common.training.steps import PixelStep, adam, clip_gradients
 
 
@@ -134,12 +134,12 @@ def test_mixed_precision_learns_like_float32(photo, policy):
 
 TWO_DEVICES = """
 import sys
-from common.device import quiet_tensorflow
+from common.device.open import quiet_tensorflow
 quiet_tensorflow("cpu")
 import numpy as np
 import models
-from common.keras_compat import set_seed, tf
-from common.losses import l1
+from common.nn.keras_compat import set_seed, tf
+from common.nn.losses import l1
 from common.training.steps import PixelStep, adam
 
 cpu = tf.config.list_physical_devices("CPU")[0]

@@ -7,11 +7,11 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 
+from common.bicubic import downscale, upscale
 from common.cli import UserError
-from common.data.bicubic import downscale, upscale
-from common.keras_compat import keras
-from common.layers import BicubicUpscale
 from common.metrics import psnr, ssim
+from common.nn.keras_compat import keras
+from common.nn.layers import BicubicUpscale
 from common.training import validation as module
 from common.training.validation import Validation
 

@@ -3,7 +3,7 @@ import pytest
 
 import models
 from common.cli import UserError
-from common.keras_compat import tf
+from common.nn.keras_compat import tf
 from scripts.convert_weights import convert
 
 v1 = tf.compat.v1

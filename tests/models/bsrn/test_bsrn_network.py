@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 import models
-from common.keras_compat import set_seed, tf
+from common.nn.keras_compat import set_seed, tf
 from common.weights import read_arrays, save
 from models.bsrn.network import intermediate_outputs
 

@@ -7,8 +7,8 @@ import numpy as np
 import pytest
 
 import models
-from common import foreign_weights
 from common.cli import UserError
+from common.weights import source as foreign_weights
 from scripts.convert_weights import convert
 
 MEAN = np.array([0.4488, 0.4371, 0.4040]) * 255

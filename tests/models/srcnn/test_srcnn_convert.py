@@ -4,9 +4,9 @@ import numpy as np
 import pytest
 
 import models
+from common import bicubic
 from common.cli import UserError
-from common.data import bicubic
-from common.keras_compat import IS_KERAS_3, keras
+from common.nn.keras_compat import IS_KERAS_3, keras
 from scripts.convert_weights import convert
 
 Conv2D = keras.layers.Conv2D

@@ -6,8 +6,8 @@ from scipy.io import savemat
 
 import models
 from common.cli import UserError
-from common.data.datasets import open_images
-from common.inference import Upscaler
+from common.data.sets import open_images
+from common.inference.upscaler import Upscaler
 from scripts.convert_weights import convert
 from scripts.evaluate import evaluate
 

@@ -1,0 +1,120 @@
+"""The configuration of graph sessions, which run frozen graphs on TensorFlow 1.15, 2.6.5 and 2.21.
+
+It imports neither Keras nor anything newer than Python 3.7.
+"""
+
+import logging
+import os
+
+from common.cli import UserError
+from common.device import npu
+
+CHIPS = ("auto", "npu", "gpu", "cpu")
+
+log = logging.getLogger("sr_zoo")
+
+
+def session_config(chip="auto", precision_mode="allow_mix_precision", npu_options=None):
+    """The `ConfigProto` of a session on a chip: `tf.compat.v1.Session(config=session_config())`.
+
+    For an NPU the adapter is loaded, which changes TensorFlow for the whole process; on
+    TensorFlow 2 it switches to graphs. Close such a session explicitly.
+
+    Args:
+        chip: auto (an NPU that is here and whose adapter loads, else a GPU, else the CPU), npu, gpu
+            or cpu.
+        precision_mode: of the NPU, see `npu.PRECISION_MODES`; None: the device's default.
+        npu_options: dict of further `npu.OPTIONS`; a precision_mode_v2 takes the place of
+            `precision_mode`.
+
+    Raises:
+        UserError: a chip that is not here, or an option that the adapter does not have.
+    """
+    import tensorflow as tf  # of any version, without the Keras of `keras_compat`
+
+    if chip not in CHIPS:
+        raise UserError(f"unknown chip {chip!r}; choose one of {', '.join(CHIPS)}")
+    options = dict(npu_options or {})
+    if "precision_mode_v2" not in options:
+        options.setdefault("precision_mode", precision_mode)
+    options = npu.check_options(options)
+    npu.check_mixlist(options)
+    not_these = []
+    if chip in ("auto", "npu"):
+        try:
+            _load_adapter(tf, look=chip == "auto")
+            log.info("session: NPU %s (%s)", os.environ.get("ASCEND_DEVICE_ID") or 0, chip)
+            return npu_config(options)
+        except npu.NoNpu as error:
+            if chip == "npu":
+                raise UserError(f"--chip npu: {error}; use --chip auto, gpu or cpu") from error
+            not_these.append(f"no NPU: {error}")
+    config = tf.compat.v1.ConfigProto(allow_soft_placement=True)
+    gpus = tf.config.experimental.list_physical_devices("GPU") if chip != "cpu" else []
+    if gpus:
+        config.gpu_options.allow_growth = True
+    elif chip == "gpu":
+        raise UserError("--chip gpu: TensorFlow sees no GPU here; use --chip auto or cpu")
+    else:
+        config.intra_op_parallelism_threads = cores()
+        config.inter_op_parallelism_threads = 2
+        config.device_count["GPU"] = 0
+        if chip == "auto":
+            not_these.append("no GPU: TensorFlow sees none")
+    log.info("session: %s (%s)", "GPU" if gpus else "CPU", "; ".join(not_these) or "asked for")
+    return config
+
+
+def npu_config(options):
+    """The `ConfigProto` of an NPU, with options from `npu.check_options`."""
+    import tensorflow as tf
+    from tensorflow.core.protobuf.rewriter_config_pb2 import RewriterConfig
+
+    config = tf.compat.v1.ConfigProto(allow_soft_placement=True)
+    rewrite = config.graph_options.rewrite_options
+    rewrite.remapping = RewriterConfig.OFF
+    rewrite.memory_optimization = RewriterConfig.OFF  # as the adapter itself sets it
+    optimizer = rewrite.custom_optimizers.add()
+    optimizer.name = "NpuOptimizer"
+    optimizer.parameter_map["use_off_line"].b = True
+    for name, value in npu.session_parameters(options).items():
+        if isinstance(value, bool):
+            optimizer.parameter_map[name].b = value
+        elif isinstance(value, int):
+            optimizer.parameter_map[name].i = value
+        else:
+            optimizer.parameter_map[name].s = value.encode()
+    return config
+
+
+def cores():
+    """How many cores this process may use."""
+    if hasattr(os, "sched_getaffinity"):
+        return len(os.sched_getaffinity(0))
+    return os.cpu_count() or 1
+
+
+def uses_npu(config):
+    """Whether a `ConfigProto` of `session_config` is an NPU's."""
+    optimizers = config.graph_options.rewrite_options.custom_optimizers
+    return any(optimizer.name == "NpuOptimizer" for optimizer in optimizers)
+
+
+def _load_adapter(tf, look):
+    """Load the adapter of this TensorFlow for graph sessions, or raise `npu.NoNpu`.
+
+    `look`: whether a device has to be seen first, as the adapter changes TensorFlow and only the
+    first run would say that it has none.
+    """
+    name = "npu_bridge" if tf.__version__.startswith("1.") else "npu_device"
+    why = look and (npu.missing(name) or npu.no_device())
+    if why:
+        raise npu.NoNpu(why)
+    if name == "npu_bridge":
+        npu.load_adapter("npu_bridge.npu_init")
+        return
+    adapter = npu.load_adapter(name)
+    try:
+        adapter.compat.enable_v1()
+    except Exception as error:  # the adapter's library does not load
+        raise npu.NoNpu(f"npu_device cannot run sessions ({error})") from error

@@ -1,0 +1,1 @@
+"""The conventions of Ascend ModelZoo: its flags, logs, ranks and buckets."""

@@ -1,0 +1,44 @@
+"""Pixel losses: float32 scalars of two image batches (N, H, W, C) in [0, 255]."""
+
+from common.device.npu import in_float32
+from common.nn.keras_compat import tf
+
+
+@in_float32
+def l1(sr, hr):
+    """Mean absolute difference."""
+    return tf.reduce_mean(tf.abs(sr - hr))
+
+
+@in_float32
+def mse(sr, hr):
+    """Mean squared difference."""
+    return tf.reduce_mean(tf.square(sr - hr))
+
+
+@in_float32
+def charbonnier(sr, hr, epsilon=0.255):
+    """Smooth L1, sqrt(d^2 + eps^2), with LapSRN's eps of 1e-3 on [0, 1] (arXiv 1710.01992)."""
+    return tf.reduce_mean(tf.sqrt(tf.square(sr - hr) + epsilon**2))
+
+
+PIXEL_LOSSES = {"l1": l1, "mse": mse, "charbonnier": charbonnier}
+
+
+def perceptual(features, distance, weights):
+    """The distance of two images in the features of a network such as `vgg.VggFeatures`.
+
+    Args:
+        features: function of images to a list of feature maps.
+        distance: function of two feature maps to a scalar, e.g. `l1`.
+        weights: one for each feature map.
+
+    Returns:
+        function of (sr, hr), both (N, H, W, 3) in [0, 255], to a float32 scalar.
+    """
+    def loss(sr, hr):
+        # Two passes and not one of both: the way back is then through that of the SR images alone.
+        truth = features(tf.stop_gradient(hr))
+        return tf.add_n([weight * distance(a, tf.stop_gradient(b))
+                         for weight, a, b in zip(weights, features(sr), truth)])
+    return loss

@@ -1,0 +1,147 @@
+"""Weights of other programs: the arrays of a file, for a model's `convert.py` to take."""
+
+import re
+
+import numpy as np
+
+from common.cli import UserError
+from common.weights.kinds import KINDS, read_arrays, recognise
+
+
+class Source:
+    """The arrays of a file, to be taken one by one.
+
+    Args:
+        path, what: the file and the network that it should hold, for messages.
+        kind: a key of `KINDS`.
+        arrays: dict of name -> array. MATLAB: `struct.field.index`; a checkpoint: the variables'
+            names without the optimizer's slots; Keras: `layer/index`, in a model within the model
+            `outer/layer/index`; PyTorch and PaddlePaddle: the state's keys.
+        note: what was chosen of the file, as a line for the user; else "".
+    """
+
+    def __init__(self, path, kind, arrays, what, note=""):
+        self.path, self.kind, self.arrays, self.what = path, kind, dict(arrays), what
+        self.note = note
+
+    def __contains__(self, name):
+        return name in self.arrays
+
+    def count(self, pattern):
+        """How many of `pattern.format(0)`, `pattern.format(1)`, ... there are without a gap."""
+        number = 0
+        while pattern.format(number) in self.arrays:
+            number += 1
+        return number
+
+    def take(self, name):
+        """Take an array out.
+
+        Raises:
+            UserError: there is none of this name.
+        """
+        if name not in self.arrays:
+            raise self.unfit(f"it lacks {name}")
+        return self.arrays.pop(name)
+
+    def finish(self):
+        """Check that all arrays were taken: others would belong to another network.
+
+        Raises:
+            UserError: some were not; it names them.
+        """
+        if self.arrays:
+            raise self.unfit(f"it also has {self.names()}")
+
+    def names(self, most=3):
+        """The first names of the arrays that are left, for a message."""
+        names = list(self.arrays)
+        return ", ".join(names[:most]) + (f" and {len(names) - most} more" if len(names) > most
+                                          else "")
+
+    def unfit(self, reason):
+        """The `UserError` that this file of the right kind holds another network."""
+        return UserError(f"{self.path} is {KINDS[self.kind]} but not of {self.what}: {reason}")
+
+
+def read(path, kinds, what):
+    """Read the arrays of a file, or of a TensorFlow checkpoint by its prefix, index or folder.
+
+    Args:
+        path: the file.
+        kinds: the kinds that will do, as a dict of key of `KINDS` -> which files of that kind.
+        what: name of the network that they hold, for messages.
+
+    Returns:
+        a `Source`.
+
+    Raises:
+        UserError: no such file, of another kind, damaged, or a package for it is not installed.
+    """
+    kind, text = recognise(path)
+    if kind not in kinds:
+        wanted = " or ".join(f"{KINDS[key]} ({detail})" for key, detail in kinds.items())
+        raise UserError(f"{path} is {text or KINDS[kind]}; {what} is converted from {wanted}")
+    arrays, note = read_arrays(path, kind)
+    if not arrays:
+        raise UserError(f"{path} is {KINDS[kind]} without any arrays of a network")
+    return Source(path, kind, arrays, what, note and f"{path}: {note}")
+
+
+def torch_conv(source, name, shuffle=1, unshuffle=1):
+    """Take a convolution of PyTorch or PaddlePaddle as [kernel HWIO, bias].
+
+    Args:
+        source: a `Source`.
+        name: of the layer: `name.weight` (O, I, H, W) and `name.bias`.
+        shuffle: block size of the pixel shuffle that follows. Its channels are C-major in PyTorch
+            (c*b*b + row*b + column) and C-minor in TensorFlow ((row*b + column)*C + c).
+        unshuffle: block size of the pixel unshuffle before it, which differs in the same way.
+    """
+    kernel, bias = source.take(f"{name}.weight"), source.take(f"{name}.bias")
+    if (kernel.ndim != 4 or bias.shape != kernel.shape[:1] or len(bias) % shuffle**2
+            or kernel.shape[1] % unshuffle**2):
+        raise source.unfit(f"{name} has arrays of {kernel.shape} and {bias.shape}")
+    outputs, inputs = (np.arange(count).reshape(-1, block**2).T.ravel()
+                       for count, block in zip(kernel.shape, (shuffle, unshuffle)))
+    return [kernel[outputs][:, inputs].transpose(2, 3, 1, 0), bias[outputs]]
+
+
+def torch_batch_norm(source, name):
+    """Take a batch normalisation of PyTorch or PaddlePaddle in the order that Keras keeps.
+
+    Returns:
+        [gamma, beta, moving mean, moving variance].
+    """
+    return [source.take(f"{name}.{part}")
+            for part in ("weight", "bias", "running_mean", "running_var")]
+
+
+# The layers of a Keras file -> the number of dimensions of their arrays, and their name.
+_KERAS_LAYERS = {"conv": ((4, 1), "a convolution with a bias"),
+                 "norm": ((1, 1, 1, 1), "a batch normalisation"), "prelu": ((3,), "a PReLU")}
+
+
+def keras_layers(source, *kinds):
+    """Take all layers of a Keras file whose layers have nothing but running numbers.
+
+    Args:
+        source: a `Source`.
+        kinds: of "conv", "norm" and "prelu" those that the network has.
+
+    Returns:
+        for each of these kinds the list of its layers' lists of arrays, in order of the numbers.
+
+    Raises:
+        UserError: there is a layer of another kind.
+    """
+    found = {_KERAS_LAYERS[kind][0]: [] for kind in kinds}
+    names = {name.rpartition("/")[0] for name in source.arrays}
+    for name in sorted(names, key=lambda name: int((re.findall(r"_(\d+)$", name) or [0])[0])):
+        arrays = [source.take(f"{name}/{i}") for i in range(source.count(f"{name}/{{}}"))]
+        dimensions = tuple(array.ndim for array in arrays)
+        if dimensions not in found:
+            known = " nor ".join(_KERAS_LAYERS[kind][1] for kind in kinds)
+            raise source.unfit(f"{name} is neither {known}")
+        found[dimensions].append(arrays)
+    return list(found.values())

@@ -1,0 +1,1 @@
+"""Speed of the zoo beside other engines, all in one run."""

@@ -1,0 +1,263 @@
+"""Tiles, self-ensemble and kinds of images, with EDSR and with networks whose result is known."""
+
+import numpy as np
+import pytest
+
+import models
+from common import bicubic
+from common.cli import UserError
+from common.inference.upscaler import MAX_OVERLAP, Upscaler, cut, footprint, model_scale
+from common.nn.keras_compat import keras, set_seed
+from common.nn.layers import (
+    BilinearUpscale,
+    CropTo,
+    DepthToSpace,
+    EdgePad,
+    NearestUpscale,
+    ShiftScale,
+    SpaceToDepth,
+)
+
+DEMO = {"num_blocks": 4, "num_filters": 32, "res_scale": 1}
+BASELINE = {"num_blocks": 16, "num_filters": 64, "res_scale": 1}
+
+
+def edsr(scale=2, gain=1.7, **options):
+    """EDSR with fresh weights; `gain` makes its output vary like an image does, or more."""
+    set_seed(5)
+    model = models.create("edsr", scale, **options)
+    for weight in model.trainable_weights:
+        if len(weight.shape) == 4:
+            weight.assign(weight * gain)
+    return model
+
+
+def nearest(scale=2, shift=0.0, factor=1.0):
+    """A network that repeats pixels: (x + shift) * factor."""
+    image = keras.Input((None, None, 3))
+    x = ShiftScale(shift, factor)(image)
+    return keras.Model(image, keras.layers.UpSampling2D(scale)(x))
+
+
+def blocks(block, scale=1):
+    """A network that works on blocks of LR pixels: unshuffle, 3x3, shuffle."""
+    set_seed(2)
+    image = keras.Input((None, None, 3))
+    x = keras.layers.Conv2D(3 * (block * scale)**2, 3, padding="same")(SpaceToDepth(block)(image))
+    x = DepthToSpace(block * scale)(x)
+    return keras.Model(image, CropTo(scale)([x, image]))
+
+
+def noise(*shape, dtype=np.uint8):
+    return np.random.RandomState(1).randint(0, np.iinfo(dtype).max + 1, shape).astype(dtype)
+
+
+@pytest.mark.parametrize("options, gain, tile", [
+    (DEMO, 1.7, 24), (DEMO, 1.7, 37), (BASELINE, 1, 24), ({**DEMO, "num_blocks": 32}, 1.5, 30)])
+def test_tiles_equal_the_whole_image(options, gain, tile):
+    model, image = edsr(gain=gain, **options), noise(101, 134, 3)
+    whole, tiled = Upscaler(model, tile=1000)(image), Upscaler(model, tile=tile)(image)
+    assert whole.std() > 10
+    assert np.abs(whole.astype(int) - tiled).max() <= 1
+
+
+def test_tiles_without_overlap_would_differ():
+    model, image = edsr(**DEMO), noise(40, 50, 3)
+    seams = Upscaler(model, tile=20, tile_overlap=0)(image)
+    assert np.abs(seams.astype(int) - Upscaler(model, tile=1000)(image)).max() > 1
+
+
+def test_automatic_tiles_equal_the_whole_image(monkeypatch):
+    model, image = edsr(**DEMO), noise(90, 150, 3)
+    whole = Upscaler(model)(image)
+    monkeypatch.setattr("common.inference.upscaler.AUTOMATIC_SIDES", (64, 64))
+    seen = []
+    upscaler = Upscaler(model)
+    forward = upscaler._forward
+    upscaler._forward = lambda window: seen.append(window.shape) or forward(window)
+    assert np.abs(whole.astype(int) - upscaler(image)).max() <= 1
+    # tiles of at most 64 - 2 * 12: three rows of 30, four columns of 38
+    assert seen == [(30 + 24, 38 + 24, 3)] * 12
+
+
+def test_windows_of_one_size_for_images_of_all_sizes():
+    model = edsr(**DEMO)
+    upscale, sizes = Upscaler(model, tile=40, fixed=True), []
+    network = upscale._network
+    upscale._network = lambda x: sizes.append(x.shape) or network(x)
+    for image in (noise(101, 134, 3), noise(30, 52, 3), noise(64, 64, 3)):
+        ours, whole = upscale(image), Upscaler(model)(image)
+        assert ours.shape == whole.shape
+        # At its right and lower borders the image goes on with its edge, elsewhere with zeros.
+        radius = footprint(model).radius * 2
+        inner = slice(None, -radius), slice(None, -radius)
+        assert np.abs(ours[inner].astype(int) - whole[inner]).max() <= 1
+    side = 40 + 2 * footprint(model).radius
+    assert set(sizes) == {(1, side, side, 3)} and len(sizes) > 3
+    automatic = Upscaler(model, fixed=True)
+    automatic._network = lambda x: sizes.append(x.shape) or network(x)
+    automatic(noise(30, 52, 3))
+    assert sizes[-1] == (1, 192, 192, 3)
+
+
+@pytest.mark.parametrize("size, tile, overlap", [
+    (1, 1, 0), (10, 3, 0), (10, 3, 2), (100, 32, 8), (100, 50, 25), (101, 33, 7), (64, 100, 4)])
+def test_windows_cover_a_side_once_with_their_surroundings(size, tile, overlap):
+    windows = cut(size, tile, overlap)
+    assert len({w.stop - w.start for w in windows}) == 1
+    assert windows[0].first == 0 and windows[-1].last == size
+    assert all(a.last == b.first for a, b in zip(windows, windows[1:]))
+    for w in windows:
+        assert 0 <= w.start <= w.first < w.last <= w.stop <= size
+        assert w.start == 0 or w.first - w.start >= overlap
+        assert w.stop == size or w.stop - w.last >= overlap
+
+
+@pytest.mark.parametrize("block, scale", [(2, 2), (3, 1), (4, 1)])
+@pytest.mark.parametrize("tile, overlap", [(10, None), (13, 7), (1, None)])
+def test_tiles_lie_on_the_blocks_of_a_network(block, scale, tile, overlap):
+    model, image = blocks(block, scale), noise(45, 31, 3)
+    whole = Upscaler(model, tile=1000, self_ensemble=True)(image)
+    tiled = Upscaler(model, tile=tile, tile_overlap=overlap, self_ensemble=True)(image)
+    assert whole.shape == (45 * scale, 31 * scale, 3) and whole.std() > 10
+    assert np.abs(whole.astype(int) - tiled).max() <= 1
+
+
+def test_automatic_tiles_lie_on_the_blocks_of_a_network(monkeypatch):
+    model, image = blocks(4), noise(90, 151, 3)
+    whole = Upscaler(model)(image)
+    monkeypatch.setattr("common.inference.upscaler.AUTOMATIC_SIDES", (64, 64))
+    seen = []
+    upscaler = Upscaler(model)
+    forward = upscaler._forward
+    upscaler._forward = lambda window: seen.append(window.shape) or forward(window)
+    assert np.abs(whole.astype(int) - upscaler(image)).max() <= 1
+    # radius 4 + 3: tiles of at most 64 - 2 * 8, two rows of 45 -> 48, four columns of 38 -> 40
+    assert seen == [(48 + 16, 40 + 16, 3)] * 8
+
+
+@pytest.mark.parametrize("channels", [(), (2,), (3,), (4,)])
+def test_a_network_of_scale_1_keeps_the_size(channels):
+    image = noise(37, 26, *channels)
+    model = nearest(1)
+    assert model_scale(model) == 1
+    np.testing.assert_array_equal(Upscaler(model, tile=8)(image), image)
+    assert Upscaler(blocks(4), self_ensemble=True)(image).shape == image.shape
+
+
+def test_self_ensemble_follows_flips_and_rotations():
+    model, image = edsr(gain=1, **DEMO), np.float32(noise(20, 26, 3))
+    plain, ensemble = Upscaler(model), Upscaler(model, self_ensemble=True)
+    expected = ensemble.predict(image)
+    for turns in range(4):
+        for mirror in (1, -1):
+            turned = np.rot90(image, turns)[:, ::mirror]
+            np.testing.assert_allclose(ensemble.predict(turned),
+                                       np.rot90(expected, turns)[:, ::mirror], atol=1e-3)
+    assert np.abs(plain.predict(image[:, ::-1])[:, ::-1] - plain.predict(image)).max() > 0.1
+    turned_back = [np.rot90(plain.predict(np.rot90(x, k)), -k) for k in range(4)
+                   for x in (image, image.swapaxes(0, 1))]
+    mean = np.mean([turned_back[i] if i % 2 == 0 else turned_back[i].swapaxes(0, 1)
+                    for i in range(8)], axis=0)
+    np.testing.assert_allclose(expected, mean, atol=1e-3)
+
+
+@pytest.mark.parametrize("dtype", [np.uint8, np.uint16])
+@pytest.mark.parametrize("channels", [(), (2,), (3,), (4,)])
+def test_kinds_come_back_as_they_were(dtype, channels):
+    image = noise(9, 7, *channels, dtype=dtype)
+    sr = Upscaler(nearest(3))(image)
+    assert sr.dtype == dtype and sr.shape == (27, 21, *channels)
+    colours = {(): 1, (2,): 1, (3,): 3, (4,): 3}[channels]
+    repeated = image.repeat(3, 0).repeat(3, 1).reshape(27, 21, -1)
+    np.testing.assert_array_equal(sr.reshape(27, 21, -1)[..., :colours], repeated[..., :colours])
+    if channels in ((2,), (4,)):
+        # in floats; the integer version rounds between its two passes
+        smooth = bicubic.upscale(image[..., -1].astype(float), 3)
+        top = np.iinfo(dtype).max
+        np.testing.assert_array_equal(sr[..., -1], np.clip(np.rint(smooth), 0, top))
+
+
+def test_an_opaque_image_stays_opaque():
+    image = noise(8, 8, 4)
+    image[..., 3] = 255
+    assert (Upscaler(nearest())(image)[..., 3] == 255).all()
+
+
+def test_values_are_clipped_and_rounded():
+    image = np.array([[10, 100, 250]], np.uint8)
+    assert Upscaler(nearest(1, shift=20.6))(image).tolist() == [[31, 121, 255]]
+    assert Upscaler(nearest(1, shift=-20.6))(image).tolist() == [[0, 79, 229]]
+    assert Upscaler(nearest(1, shift=20.6)).predict(
+        np.full((1, 1, 3), 250, np.float32))[0, 0, 0] == pytest.approx(270.6, abs=1e-4)
+
+
+@pytest.mark.parametrize("image", [
+    np.zeros((4, 4), np.float32), np.zeros((4, 4, 5), np.uint8), np.zeros(4, np.uint8)])
+def test_other_arrays_are_refused(image):
+    with pytest.raises(ValueError, match="no image"):
+        Upscaler(nearest())(image)
+
+
+def test_output_that_is_not_finite_is_refused():
+    with pytest.raises(UserError, match="not finite"):
+        Upscaler(nearest(factor=float("inf")))(np.full((4, 4, 3), 9, np.uint8))
+
+
+def test_negative_tiles_are_refused():
+    with pytest.raises(UserError, match="0 or more"):
+        Upscaler(nearest(), tile=-1)
+
+
+def test_scale_is_found_with_and_without_metadata():
+    assert model_scale(nearest(3)) == 3
+    assert model_scale(models.create("edsr", 4, **DEMO)) == 4
+
+
+def test_a_joint_model_is_refused():
+    image = keras.Input((None, None, 3))
+    outputs = {f"x{s}": keras.layers.UpSampling2D(s)(image) for s in (2, 3)}
+    with pytest.raises(UserError, match="several scales"):
+        Upscaler(keras.Model(image, outputs))
+
+
+def test_footprint_of_a_known_network():
+    image = keras.Input((None, None, 3))
+    x = keras.layers.Conv2D(16, 5, padding="same")(image)  # 2
+    a = keras.layers.Conv2D(16, 3, padding="same", dilation_rate=4)(x)  # 4
+    x = keras.layers.Add()([x, a])
+    x = DepthToSpace(2)(x)
+    x = keras.layers.Conv2D(20, 3, padding="same")(x)  # 1 of the output's pixels: 0.5
+    model = keras.Model(image, keras.layers.Conv2D(3, 1)(x))
+    assert footprint(model) == (2, 7, 20 * 4 * 4, 1)
+
+
+@pytest.mark.parametrize("layers, expected", [
+    ([SpaceToDepth(2), DepthToSpace(2)], (1, 1, 2)),
+    ([SpaceToDepth(2), keras.layers.Conv2D(12, 3, padding="same"), SpaceToDepth(2),
+      keras.layers.Conv2D(3, 1), NearestUpscale(4)], (1, 5, 4)),
+    ([keras.layers.Conv2D(4, 4, strides=2, padding="same"), NearestUpscale(4)], (2, 2, 2)),
+    ([keras.layers.MaxPooling2D(2), NearestUpscale(2)], (1, 1, 2)),
+    ([EdgePad(2), keras.layers.Conv2D(3, 5)], (1, 2, 1)),
+    ([BilinearUpscale(3)], (3, 2, 1))])  # one down and one across
+def test_footprint_of_blocks_padding_and_enlargement(layers, expected):
+    image = x = keras.Input((None, None, 3))
+    for layer in layers:
+        x = layer(x)
+    found = footprint(keras.Model(image, x))
+    assert (found.scale, found.radius, found.grid) == expected
+
+
+@pytest.mark.parametrize("scale", [2, 3, 4])
+def test_footprint_holds_all_that_a_pixel_sees(scale):
+    """Change one LR pixel: nothing moves beyond the radius, something moves near it."""
+    model = edsr(scale, **{**DEMO, "num_blocks": 2})
+    radius = footprint(model).radius
+    image = np.full((41, 41, 3), 100, np.float32)
+    changed = image.copy()
+    changed[20, 20] = 250
+    upscaler = Upscaler(model)
+    moved = np.abs(upscaler.predict(changed) - upscaler.predict(image)).max(axis=(0, 2)) > 0
+    columns = np.flatnonzero(moved) // scale
+    reached = max(20 - columns.min(), columns.max() - 20)
+    assert radius - 1 <= reached <= radius <= MAX_OVERLAP
