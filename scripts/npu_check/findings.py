@@ -117,7 +117,7 @@ def check_layers(layers, support):
         if raw or not isinstance(layer, keras.layers.Layer):
             found.append(Finding("layer", layer.name, layer.name,
                                  "a raw operation on a symbolic tensor, which no list tells",
-                                 "write a registered layer in common/nn/layers.py", 1))
+                                 "write a registered layer in common/nn/layers/", 1))
     return merged(found)
 
 
