@@ -268,7 +268,7 @@ def test_data_that_cannot_be_fetched_start_nothing(job, data_url, fails, words):
     ("perf", "perf", "T/perf",
      "--resume no --train_steps 200 --val_every 1000000 --val_images 1 --log_every 20 "
      "--psnr_steps 1 --preset=coco --dataset=auto --no_such_flag")])
-def test_the_seeds_boot_files_call_the_entry(job, div2k, name, mode, folder, starts):
+def test_modelzoos_boot_files_call_the_entry(job, div2k, name, mode, folder, starts):
     result = job.run("--no_such_flag", model=None, data_url=str(div2k), train_url="T",
                      entry=ROOT / "models" / "srgan" / f"modelarts_entry_{name}.py")
     assert "unknown option --no_such_flag" in one_line(result)

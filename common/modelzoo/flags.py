@@ -1,4 +1,4 @@
-"""What the models' `modelzoo.py` share: a seed's command line as flags and their values."""
+"""Read a command line as flags and values, for the models' `modelzoo.py`."""
 
 from common.cli import UserError
 
@@ -8,46 +8,47 @@ def pairs(argv, short=None, lists=()):
 
     Args:
         argv: its words.
-        short: {"-b": "--batch_size"}, what short flags stand for; -b 4, -b=4 and -b4 are the same.
+        short: {"-b": "--batch_size"}: long names of short flags, which are read as -b 4, -b=4 or
+            -b4.
         lists: long flags that take every word up to the next flag.
 
     Returns:
-        list of (long flag, value or None), with (None, word) for a word that belongs to no flag; a
-        flag of `lists` comes once for each of its words.
+        list of (long flag, value or None). A word that belongs to no flag is (None, word); a flag
+        of `lists` comes once for each of its words.
     """
-    result, words = [], [_long(word, short or {}) for word in argv]
-    while words:
-        word = words.pop(0)
+    result, rest = [], [_long(word, short or {}) for word in argv]
+    while rest:
+        word = rest.pop(0)
         if not word.startswith("--"):
             result.append((None, word))
         elif "=" in word:
             result.append(tuple(word.split("=", 1)))
-        elif words and not words[0].startswith("--"):
-            result.append((word, words.pop(0)))
-            while word in lists and words and not words[0].startswith("-"):
-                result.append((word, words.pop(0)))
+        elif rest and not rest[0].startswith("--"):
+            result.append((word, rest.pop(0)))
+            while word in lists and rest and not rest[0].startswith("-"):
+                result.append((word, rest.pop(0)))
         else:
             result.append((word, None))
     return result
 
 
 def words(flags):
-    """The command line of `pairs`."""
+    """The command line that `pairs` reads as these flags."""
     return [value if name is None else name if value is None else f"{name}={value}"
             for name, value in flags]
 
 
 def boolean(name, value):
-    """The truth of a flag's value; a flag without one is true.
+    """Read the value of a yes-or-no flag; without a value it is true.
 
     Raises:
-        UserError: neither true nor false.
+        UserError: the value is neither true nor false.
     """
     if value is None or value.lower() in ("true", "yes", "1"):
         return True
     if value.lower() in ("false", "no", "0"):
         return False
-    raise UserError(f"{name} {value}: give true or false")
+    raise UserError(f"{name} must be true or false, got {value!r}")
 
 
 def _long(word, short):

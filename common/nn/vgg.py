@@ -17,7 +17,7 @@ IMAGENET_MEAN = [123.68, 116.779, 103.939]  # red, green, blue
 FILE = "vgg19_weights_tf_dim_ordering_tf_kernels_notop.h5"
 URL = "https://storage.googleapis.com/tensorflow/keras-applications/vgg19/" + FILE
 MD5 = "253f8cb515780f3b799900260a226db6"
-SEED_PLACE = Path("h5") / FILE
+MODELZOO_PLACE = Path("h5") / FILE
 
 
 class VggFeatures:
@@ -111,12 +111,12 @@ def find_weights(path=None):
             raise UserError(f"no VGG19 weights {path}; correct --vgg_weights")
         return Path(path)
     for folder in (Path(), Path(__file__).resolve().parents[2]):
-        if (folder / SEED_PLACE).is_file():
-            return folder / SEED_PLACE
+        if (folder / MODELZOO_PLACE).is_file():
+            return folder / MODELZOO_PLACE
     try:
         return Path(keras.utils.get_file(FILE, URL, cache_subdir="models", file_hash=MD5))
     except Exception as error:  # its errors are of many kinds
-        raise UserError(f"no VGG19 weights: {SEED_PLACE} is not here and {URL} could not be "
+        raise UserError(f"no VGG19 weights: {MODELZOO_PLACE} is not here and {URL} could not be "
                         f"fetched ({one_line(error)[:80]}); put that file into h5/ or name it "
                         "with --vgg_weights, or train without it: --perceptual_weight 0"
                         ) from error

@@ -17,7 +17,7 @@ from common.cli import run_command
 from common.flags import option
 from common.training.command import training_command
 from common.training.options import Schedule, Steps, TrainOptions
-from models.edsr import modelzoo as seed
+from models.edsr import modelzoo
 
 
 @dataclass
@@ -29,7 +29,7 @@ class EdsrOptions(TrainOptions):
     res_scale: PositiveFloat = option(0.1, "factor of each residual branch")
     train_steps: Optional[PositiveInt] = option(300_000, "optimizer steps in all; the hundred "
                                                 "train_steps of the ModelZoo description are "
-                                                "epochs: --epochs 100, or --preset seed")
+                                                "epochs: --epochs 100, or --preset modelzoo")
     lr_schedule: Schedule = option("halve")
     halve_at: Steps = option((200_000,))
     val_every: NonNegativeInt = option(1000)
@@ -49,7 +49,7 @@ def build_step(options):
 
 def main(argv):
     """Read the flags (also those of the ModelZoo description) and train."""
-    return training_command("edsr", EdsrOptions, build_step, seed.translate(argv))
+    return training_command("edsr", EdsrOptions, build_step, modelzoo.translate(argv))
 
 
 if __name__ == "__main__":

@@ -17,7 +17,7 @@ from common.cli import run_command
 from common.flags import option
 from common.training.adversarial_options import AdversarialOptions, plan_stages
 from common.training.command import training_command
-from models.esrgan import modelzoo as seed
+from models.esrgan import modelzoo
 
 
 @dataclass
@@ -65,7 +65,7 @@ def build_step(options):
 
 def main(argv):
     """Read the flags (also PaddleGAN's and its YAML) and train."""
-    return training_command("esrgan", EsrganOptions, build_step, seed.translate(argv),
+    return training_command("esrgan", EsrganOptions, build_step, modelzoo.translate(argv),
                             plan=plan_stages("esrgan"))
 
 

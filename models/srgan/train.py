@@ -19,7 +19,7 @@ from common.training.adversarial_options import AdversarialOptions, plan_stages
 from common.training.command import training_command
 from common.training.options import Loss
 from common.training.reports import Lines
-from models.srgan import modelzoo as seed
+from models.srgan import modelzoo
 
 
 @dataclass
@@ -108,7 +108,7 @@ def save_models(step, options, epoch):
 def main(argv):
     """Read the flags (also those of the ModelZoo description) and train."""
     lines = SrganLines()
-    return training_command("srgan", SrganOptions, build_step, seed.translate(argv), lines,
+    return training_command("srgan", SrganOptions, build_step, modelzoo.translate(argv), lines,
                             lines.plan, save_models)
 
 

@@ -93,7 +93,7 @@ def zoo(tmp_path_factory):
     root = tmp_path_factory.mktemp("zoo") / "a check out"
     for name in FOLDERS:
         shutil.copytree(str(ROOT / name), str(root / name),
-                        ignore=shutil.ignore_patterns("__pycache__", "weights"))
+                        ignore=shutil.ignore_patterns("__pycache__", "*.h5"))
     copy = Checkout(root)
     copy.python('exec "$REAL" "$@"\n')
     return copy
@@ -237,7 +237,8 @@ def test_the_flags_become_those_of_the_training(fake, tmp_path):
     words = trained_with(tmp_path)
     assert words[:3] == ["-m", "models.edsr.train", "--data_dir=D"]
     assert words[-4:] == ["--epochs=7", "--batch_size=4", "--precision_mode=x", "--no_augment"]
-    assert "--preset=seed" in words and not any(word.startswith("--train_steps") for word in words)
+    assert "--preset=modelzoo" in words
+    assert not any(word.startswith("--train_steps") for word in words)
     assert case_log(tmp_path / "my output" / "0")[0]["CaseName"] == "edsr_bs4_1p_acc"
 
 
@@ -289,7 +290,7 @@ def test_on_an_npu_the_log_must_show_that_it_was_used(fake, tmp_path, npu):
     assert "device used: NPU" in result.stdout
     assert finals(result.stdout)["Final Train Accuracy"] == "30.500"
     words = trained_with(tmp_path)
-    assert "--chip=npu" in words and "--preset=seed" in words
+    assert "--chip=npu" in words and "--preset=modelzoo" in words
     assert fake.asked()[0] == "--stack ascend --python"
 
     # The line of an earlier start does not count.

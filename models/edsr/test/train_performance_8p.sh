@@ -1,3 +1,3 @@
 #!/usr/bin/env bash
 # Measure EDSR's training speed in a few hundred steps on eight NPUs or all GPUs; --help names the flags.
-exec bash "$(dirname "${BASH_SOURCE[0]}")/../../../scripts/modelzoo_test.sh" edsr performance 8p seed "$@"
+exec bash "$(dirname "${BASH_SOURCE[0]}")/../../../scripts/modelzoo_test.sh" edsr performance 8p modelzoo "$@"

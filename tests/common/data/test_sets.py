@@ -243,20 +243,20 @@ def test_sizes_that_do_not_fit_the_scale_are_named(tmp_path):
 @pytest.mark.parametrize("name, folder", [("set5", "Set5"), ("set14", "set14"), ("bsd100", "B100"),
                                           ("bsd100", "BSD100"), ("urban100", "Urban100")])
 def test_evaluation_sets_in_all_their_layouts(tmp_path, name, folder):
-    plain, split, seed = (tmp_path / kind for kind in ("plain", "split", "seed"))
+    plain, split, modelzoo = (tmp_path / kind for kind in ("plain", "split", "modelzoo"))
     for i in ("001", "002"):
         write(plain / folder / f"{i}.png")
         for s in (2, 3):
             write(split / folder / f"LR_bicubic/X{s}" / f"{i}x{s}.png", s)
-            write(seed / folder / f"LR/x{s}" / f"{i}.png", s)
+            write(modelzoo / folder / f"LR/x{s}" / f"{i}.png", s)
             for role, by in (("HR", 1), ("LR", s), ("bicubic", 1), ("SelfExSR", 1)):
                 write(tmp_path / "srf" / folder / f"image_SRF_{s}" / f"img_{i}_SRF_{s}_{role}.png",
                       by)
         write(split / folder / "HR" / f"{i}.png")
-        write(seed / folder / "SR" / f"{i}.png")
+        write(modelzoo / folder / "SR" / f"{i}.png")
     expected = {"plain": [(f"{i}.png", None) for i in ("001", "002")],
                 "split": [(f"{i}.png", f"X3/{i}x3.png") for i in ("001", "002")],
-                "seed": [(f"{i}.png", f"x3/{i}.png") for i in ("001", "002")]}
+                "modelzoo": [(f"{i}.png", f"x3/{i}.png") for i in ("001", "002")]}
     for kind, pairs in expected.items():
         for data_dir in (tmp_path / kind, tmp_path / kind / folder):
             assert files(open_images(name, data_dir, 3)) == pairs

@@ -92,8 +92,8 @@ def test_another_file_is_refused(tmp_path, vgg_file):
 def test_the_file_is_found_where_the_modelzoo_description_puts_it(tmp_path, monkeypatch, vgg_file):
     monkeypatch.chdir(tmp_path)
     (tmp_path / "h5").mkdir()
-    shutil.copy(vgg_file, tmp_path / vgg.SEED_PLACE)
-    assert vgg.find_weights() == vgg.SEED_PLACE
+    shutil.copy(vgg_file, tmp_path / vgg.MODELZOO_PLACE)
+    assert vgg.find_weights() == vgg.MODELZOO_PLACE
 
 
 def test_without_any_weights_one_line_says_which_file_to_put_where(tmp_path, monkeypatch):

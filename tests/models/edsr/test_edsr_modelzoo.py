@@ -7,14 +7,13 @@ from PIL import Image
 
 from common.cli import UserError
 from common.flags import parse
-from models.edsr import modelzoo as seed
-from models.edsr import train
+from models.edsr import modelzoo, train
 
 CONFIGS = Path(train.__file__).parent / "configs"
 
 
 def read(*argv):
-    return parse(train.EdsrOptions, seed.translate(list(argv)), "train", CONFIGS,
+    return parse(train.EdsrOptions, modelzoo.translate(list(argv)), "train", CONFIGS,
                  [("train_steps", "epochs")])
 
 
@@ -41,20 +40,21 @@ def test_resume_path_is_resume():
     (["--from_scrach", "False"], "--resume_path"),
     (["--from_scrach", "maybe"], "true or false"),
     (["--momentum", "0.5"], "0.9"),
+    (["--preset", "seed"], "^--preset seed is now called --preset modelzoo$"),
 ])
 def test_contradictions_are_named(argv, words):
     with pytest.raises(UserError, match=words):
-        seed.translate(argv)
+        modelzoo.translate(argv)
 
 
 def test_the_hundred_train_steps_of_the_description_are_epochs():
-    options = read("--preset", "seed")
+    options = read("--preset", "modelzoo")
     assert (options.epochs, options.train_steps) == (100, None)
     assert options.patches_per_image * 800 // options.batch_size == 800  # steps per DIV2K epoch
 
 
 def test_train_steps_on_the_command_line_win_over_the_epochs_of_a_preset():
-    options = read("--preset", "seed", "--train_steps", "100")
+    options = read("--preset", "modelzoo", "--train_steps", "100")
     assert (options.epochs, options.train_steps) == (None, 100)
 
 

@@ -16,8 +16,7 @@ import models
 from common.bicubic import downscale
 from common.cli import UserError
 from common.flags import parse, to_yaml
-from models.esrgan import modelzoo as seed
-from models.esrgan import paddlegan
+from models.esrgan import modelzoo, paddlegan
 
 # The blocks of the description's seventh section, joined as a user would.
 SEED_YAML = """\
@@ -189,7 +188,7 @@ def read(*argv):
     """The options that a command line arrives at."""
     from models.esrgan.train import EsrganOptions
 
-    return parse(EsrganOptions, seed.translate(list(argv)), "train",
+    return parse(EsrganOptions, modelzoo.translate(list(argv)), "train",
                  exclusive=[("train_steps", "epochs")])
 
 
@@ -217,9 +216,9 @@ def test_all_blocks_of_the_description_joined(shared, folder):
     (folder / "all.yaml").write_text("\n".join(blocks), encoding="utf-8")
     chosen = [block for block in blocks[1:-2]]
     (folder / "chosen.yaml").write_text("\n".join(chosen), encoding="utf-8")
-    expected = seed.translate(["-c", "configs/esrgan.yaml"])
-    assert sorted(seed.translate(["-c", "chosen.yaml"])) == sorted(expected)
-    assert sorted(seed.translate(["-c", "all.yaml"])) == sorted(
+    expected = modelzoo.translate(["-c", "configs/esrgan.yaml"])
+    assert sorted(modelzoo.translate(["-c", "chosen.yaml"])) == sorted(expected)
+    assert sorted(modelzoo.translate(["-c", "all.yaml"])) == sorted(
         [*expected, "--learning_rate=0.0002"])
 
 
@@ -250,15 +249,15 @@ def test_a_yaml_of_the_zoo_passes_on(folder):
     mine = read("--num_blocks", "2", "--stage", "gan")
     (folder / "mine.yaml").write_text(to_yaml(mine))
     for flag in ("-c", "--config", "--config-file"):
-        assert seed.translate([flag, "mine.yaml"]) == ["--config=mine.yaml"]
+        assert modelzoo.translate([flag, "mine.yaml"]) == ["--config=mine.yaml"]
         assert read(flag, "mine.yaml") == mine
 
 
 def test_a_print_of_the_options_stays_clean(folder, capsys):
-    translated = seed.translate(["-c", "configs/esrgan.yaml", "-o", "enable_visualdl=true",
+    translated = modelzoo.translate(["-c", "configs/esrgan.yaml", "-o", "enable_visualdl=true",
                                  "--print_config"])
     assert "--print_config" in translated and capsys.readouterr().out == ""
-    seed.translate(["-c", "configs/esrgan.yaml", "-o", "enable_visualdl=true"])
+    modelzoo.translate(["-c", "configs/esrgan.yaml", "-o", "enable_visualdl=true"])
     assert "TensorBoard" in capsys.readouterr().out
 
 
@@ -275,7 +274,7 @@ def test_learning_rates():
     def rates(*settings):
         values = seed_values()
         for setting in settings:
-            seed.override(values, setting)
+            modelzoo.override(values, setting)
         return paddlegan.read_options(values)[0]
 
     cosine = rates(*COSINE)
@@ -296,7 +295,7 @@ def test_the_rate_of_cosine_restarts():
 
     values = seed_values()
     for setting in COSINE:
-        seed.override(values, setting)
+        modelzoo.override(values, setting)
     options = SimpleNamespace(warmup_steps=0, decay_epochs=0, decay_step=1,
                               **paddlegan.read_options(values)[0])
     found = [learning_rate(step, options, SimpleNamespace(total=6, epoch=1)) for step in range(6)]
@@ -445,7 +444,7 @@ def test_mistakes_are_named(folder, settings, words):
 ])
 def test_mistakes_of_the_gan_stage_are_named(setting, words):
     values = gan_values()
-    seed.override(values, setting)
+    modelzoo.override(values, setting)
     with pytest.raises(UserError, match=words):
         paddlegan.read_options(values)
 
@@ -463,7 +462,7 @@ def test_mistakes_of_the_gan_stage_are_named(setting, words):
 def test_mistakes_on_the_command_line(folder, argv, words):
     (folder / "broken.yaml").write_text("model: {name: [")
     with pytest.raises(UserError, match=words) as error:
-        seed.translate(argv)
+        modelzoo.translate(argv)
     assert "\n" not in str(error.value)
 
 
@@ -478,7 +477,7 @@ def test_foreign_weights_are_converted_once(folder, monkeypatch, capsys):
         output.write_bytes(b"h5")
 
     def load(*argv):
-        return re.search(r"--load=(\S+)", " ".join(seed.translate(list(argv)))).group(1)
+        return re.search(r"--load=(\S+)", " ".join(modelzoo.translate(list(argv)))).group(1)
 
     monkeypatch.setattr(converting, "convert", convert)
     weights = folder / "esrgan_x4.pth"

@@ -10,14 +10,14 @@ from PIL import Image
 import models
 from common.cli import UserError
 from common.modelzoo.flags import boolean, pairs, words
-from models.srgan import modelzoo as seed
+from models.srgan import modelzoo
 
 COMMAND = ["--input_dir=photos", "--output_dir=out", "--batch_size=16", "--epochs=500",
            "--number_of_images=8000", "--train_test_ratio=0.8", "--model_save_dir=./model/"]
 
 
 def flags(*argv):
-    return dict(pairs(seed.translate(list(argv))))
+    return dict(pairs(modelzoo.translate(list(argv))))
 
 
 def test_the_descriptions_command():
@@ -72,9 +72,9 @@ def test_the_descriptions_command_runs_as_written(run, tmp_path, photo, vgg_file
         image.save(str(tmp_path / "photos" / f"{i:012}.jpg"))
     (tmp_path / "h5").mkdir()
     (tmp_path / "h5" / vgg_file.name).symlink_to(vgg_file)
-    done = run(Path(seed.__file__).with_name("train.py"), *COMMAND, "--batch_size=4", "--epochs=2",
-               "--resize", "96", "--patch_size", "24", "--num_filters", "8", "--num_blocks", "2",
-               "--chip", "cpu", cwd=tmp_path)
+    program = Path(modelzoo.__file__).with_name("train.py")
+    done = run(program, *COMMAND, "--batch_size=4", "--epochs=2", "--resize", "96", "--patch_size",
+               "24", "--num_filters", "8", "--num_blocks", "2", "--chip", "cpu", cwd=tmp_path)
     assert done.returncode == 0, done.stderr
     assert "8 training and 2 validation images (coco), steps 1 to 4" in done.stdout
     number = r"[-+.\de]+"

@@ -149,7 +149,7 @@ def test_discriminator_equals_pytorch(photo, torch):
 
 
 def test_statistics_follow_training_as_pytorch_counts_them(photo):
-    """Momentum 0.9 is PyTorch's 0.1; the seed's variant has 0.5."""
+    """Momentum 0.9 is PyTorch's 0.1; Keras-SRGAN has 0.5."""
     image = photo(40, 60)[None].astype("float32")
     for variant, share in (("srresnet", 0.1), ("keras", 0.5)):
         set_seed(0)
