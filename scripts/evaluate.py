@@ -63,7 +63,7 @@ def evaluate(upscale, pairs, scale, channel="y", crop_border=None, names=("psnr"
     Args:
         upscale: function of a uint8 image, [H, W] or [H, W, 3], that gives one `scale` times as
             large of the same kind.
-        pairs: list of `common.data.sets.Pair`.
+        pairs: list of `common.data.pairs.Pair`.
         scale: how many times larger.
         channel, crop_border: see `common.metrics`; the border is `scale` by default. UIQM, LPIPS
             and NIQE are of the RGB image whatever the channel.
@@ -175,16 +175,12 @@ def _bicubic(scale):
 
 def _read(pair, scale):
     """LR and HR image of a pair, both uint8 [H, W] where both are grey, else both [H, W, 3]."""
-    paths = [pair.hr] if pair.lr is None else [pair.hr, pair.lr]
-    images = [read_rgb(path) for path in paths]
-    images[0] = pair.preparation.hr(images[0])
-    if all(_is_grey(path) for path in paths):
-        images = [np.ascontiguousarray(image[..., 0]) for image in images]
-    if pair.lr is None:
-        hr = bicubic.crop_to_multiple(images[0], scale)
-        return pair.preparation.lr(hr, scale), hr
-    hr, lr = images
-    return lr, hr[:lr.shape[0] * scale, :lr.shape[1] * scale]
+    grey = all(_is_grey(path) for path in (pair.hr, pair.lr) if path)
+    return pair.read(scale, _read_grey if grey else read_rgb)
+
+
+def _read_grey(path):
+    return np.ascontiguousarray(read_rgb(path)[..., 0])
 
 
 def _is_grey(path):

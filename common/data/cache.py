@@ -1,37 +1,31 @@
-"""LR images that a set does not bring, and resized HR images: made once and kept as PNG."""
+"""A cache of generated LR images and resized HR images, as PNG files."""
 
 import hashlib
 import os
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 
-from tqdm import tqdm
-
 from common.cli import UserError
-from common.data.pairs import hr_size, read_hr
+from common.data.threads import in_threads
 from common.files import make_folder
 from common.images import read_size, write_image
 
-THREADS = min(16, os.cpu_count() or 1)
 
+def make_missing_lr(pairs: list, scale: int, cache_dir) -> list:
+    """Generate the LR images that are missing, and resize the HR images that need it.
 
-def make_missing_lr(pairs, scale, cache_dir):
-    """Give every pair an LR image, and an HR image of the size that is wanted.
-
-    What is missing is made as the pair's `preparation` says and kept in `cache_dir`, as
-    `lr_<reduction>/X<scale>/*.png` and `resized/<side>/*.png`. A file is used again as long as it
-    is whole, what it is made of stays the same (path, size, time of change), and how as well.
+    The files are `lr_<reduction>/X<scale>/*.png` and `resized/<side>/*.png`. A file is reused while
+    it is complete and its source (path, size, modification time) and preparation are unchanged.
 
     Args:
-        pairs: list of `Pair`.
+        pairs: list of measured `Pair`.
         scale: integer.
-        cache_dir: folder; made when needed.
+        cache_dir: folder, created when needed.
 
     Returns:
-        list of `Pair`, all with `lr`, whose HR images need at most a crop.
+        list of `Pair` that all have LR files, and HR files that need at most a crop.
 
     Raises:
-        UserError: an HR image cannot be read or is smaller than scale pixels.
+        UserError: an HR image cannot be read, or the folder cannot be written.
     """
     if all(pair.lr is not None for pair in pairs):
         return pairs
@@ -41,35 +35,27 @@ def make_missing_lr(pairs, scale, cache_dir):
         if pair.lr is not None:
             return pair
         wanted = pair.preparation
-        path = cache_dir / f"lr_{wanted.reduction}" / f"X{scale}" / _file_name(pair, wanted)
-        return _with_lr(_resized(pair, cache_dir), scale, path)
+        path = cache_dir / f"lr_{wanted.reduction}" / f"X{scale}" / _file_name(pair.hr, wanted)
+        pair = _with_resized_hr(pair, cache_dir)
+        if not _is_complete(path, pair.lr_size):
+            write_image(path, pair.read(scale)[0])
+        return replace(pair, lr=path)
 
-    with ThreadPoolExecutor(THREADS) as pool:
-        return list(tqdm(pool.map(complete, pairs), total=len(pairs), desc=f"LR images x{scale}",
-                         unit="image", leave=False, disable=None))
+    return in_threads(complete, pairs, f"LR images x{scale}")
 
 
-def _resized(pair, cache_dir):
+def _with_resized_hr(pair, cache_dir):
     wanted = pair.preparation.hr_only()
     if not wanted.resize:
         return pair
-    path = cache_dir / "resized" / str(wanted.resize) / _file_name(pair, wanted)
-    if not _is_whole(path, hr_size(pair)):
-        write_image(path, read_hr(pair))
+    path = cache_dir / "resized" / str(wanted.resize) / _file_name(pair.hr, wanted)
+    if not _is_complete(path, pair.hr_size):
+        write_image(path, pair.read_hr())
     return replace(pair, hr=path, preparation=pair.preparation.lr_only())
 
 
-def _with_lr(pair, scale, path):
-    height, width = (side // scale for side in hr_size(pair))
-    if not height or not width:
-        raise UserError(f"the image {pair.hr} is too small for x{scale}")
-    if not _is_whole(path, (height, width)):
-        write_image(path, pair.preparation.lr(read_hr(pair), scale))
-    return replace(pair, lr=path)
-
-
-def _is_whole(path, size):
-    """Whether a kept PNG is of the right size and has its end (a full disk may cut it short)."""
+def _is_complete(path, size):
+    """Whether a PNG has the expected size and an end; a full disk may have cut it short."""
     try:
         with open(path, "rb") as file:
             file.seek(-12, os.SEEK_END)
@@ -79,9 +65,9 @@ def _is_whole(path, size):
         return False
 
 
-def _file_name(pair, wanted):
-    stat = pair.hr.stat()
-    text = f"{pair.hr.resolve()}|{stat.st_size}|{stat.st_mtime_ns}"
-    if wanted.key:
-        text += f"|{wanted.key}"
-    return f"{pair.hr.stem}-{hashlib.sha256(text.encode()).hexdigest()[:12]}.png"
+def _file_name(source, preparation):
+    stat = source.stat()
+    text = f"{source.resolve()}|{stat.st_size}|{stat.st_mtime_ns}"
+    if preparation.key:
+        text += f"|{preparation.key}"
+    return f"{source.stem}-{hashlib.sha256(text.encode()).hexdigest()[:12]}.png"

@@ -1,6 +1,5 @@
-"""How each data set lies on disk: functions of (folder, scale) to the pairs (train, val)."""
+"""How data sets are laid out on disk: functions from (folder, scale) to the pairs (train, val)."""
 
-import functools
 import importlib.util
 import logging
 import re
@@ -8,8 +7,9 @@ from dataclasses import replace
 from pathlib import Path
 
 from common.cli import UserError
-from common.data.pairs import hr_only, pair_by_name, paired_split, sub_folders
+from common.data.pairs import hr_only, pair_by_name, without_role
 from common.data.prepare import Preparation
+from common.data.split import log_once
 from common.images import find_images, list_images
 
 DEMO_TRAIN = ("coffee.png", "hubble_deep_field.jpg", "ihc.png", "motorcycle_left.png",
@@ -21,48 +21,105 @@ _LOW_RESOLUTION = re.compile(r"(^|[-_])(lr|lq)([-_]|$)|[-_]?x\d$|[-_]\dx$", re.I
 
 _USR248 = {"hr", "lr_2x", "lr_4x", "lr_8x"}
 
-log = logging.getLogger("sr_zoo")
-
 
 def open_demo(_, scale):
-    """Photographs of scikit-image."""
-    package = importlib.util.find_spec("skimage")  # found without the seconds of an import
+    """Photographs that come with scikit-image."""
+    package = importlib.util.find_spec("skimage")  # importing it would take seconds
     if package is None:
         raise UserError("the demo photographs are in scikit-image: pip install scikit-image")
     folder = Path(package.origin).parent / "data"
-    pairs = [hr_only([folder / name for name in names]) for names in (DEMO_TRAIN, DEMO_VAL)]
-    for pair in pairs[0] + pairs[1]:
+    train, val = (hr_only([folder / name for name in names]) for names in (DEMO_TRAIN, DEMO_VAL))
+    for pair in train + val:
         if not pair.hr.is_file():
-            raise UserError(f"this scikit-image lacks the photograph {pair.hr}; reinstall it")
-    return pairs
+            raise UserError(f"scikit-image lacks its photograph {pair.hr}; reinstall it")
+    return train, val
+
+
+# ---- folders of pairs ---------------------------------------------------------------------------
+
+def sub_folders(folder):
+    """{name in lower case: path} of the folders in a folder."""
+    return {path.name.lower(): path for path in sorted(folder.iterdir()) if path.is_dir()}
+
+
+def _paired_split(folder, scale, words):
+    """The pairs of the first of several splits that has HR and LR folders; "" means no split.
+
+    The folders are train and train_X4, HR and LR, GT and LQ, SR and LR/x4, or one folder
+    image_SRF_4 of *_HR and *_LR files.
+    """
+    folders = sub_folders(folder)
+    for word in words:
+        nested = _paired_split(folders[word], scale, ("",)) if word in folders else []
+        if nested:
+            return nested
+        hr_names = (f"{word}_hr", f"hr_{word}", word) if word else ("hr", "gt", "gtmod12", "sr")
+        lr_names = [f"{base}{end}" for base in ((f"{word}_lr", f"lr_{word}", word) if word
+                                                else ("lr", "lq"))
+                    for end in (f"_x{scale}", f"x{scale}", f"_{scale}x", f"_bicubic_x{scale}",
+                                f"bicx{scale}", "_bicubic", "")]
+        for hr in (folders[name] for name in hr_names if name in folders):
+            for lr in (folders[name] for name in lr_names if name in folders):
+                if lr != hr:
+                    return pair_by_name(list_images(hr),
+                                        list_images(sub_folders(lr).get(f"x{scale}", lr)))
+        if not word and f"image_srf_{scale}" in folders:
+            return _pairs_in_one_folder(folders[f"image_srf_{scale}"])
+    return []
+
+
+def _pairs_in_one_folder(folder):
+    """Pairs of *_HR and *_LR files, among which other methods' results may lie."""
+    images = find_images(folder)
+    hr, lr = ([path for path in images if path.stem.lower().endswith(role)]
+              for role in ("_hr", "_lr"))
+    if not hr:
+        raise UserError(f"no images *_HR in {folder}")
+    return [replace(pair, name=without_role(pair.name)) for pair in pair_by_name(hr, lr)]
+
+
+def open_paired(folder, scale):
+    """HR and LR folders."""
+    train = _paired_split(folder, scale, ("train", ""))
+    val = _paired_split(folder, scale, VAL_WORDS)
+    if not train and not val:
+        raise UserError(f"no pair of HR and LR folders in {folder}: expected train and "
+                        f"train_X{scale}, or HR and LR")
+    return train, val
+
+
+def is_paired(folder, scale):
+    """Whether a folder has such folders."""
+    try:
+        return bool(_paired_split(folder, scale, ("train", "", *VAL_WORDS)))
+    except UserError:  # the folders exist; opening them will report the error
+        return True
 
 
 # ---- DIV2K, Flickr2K ----------------------------------------------------------------------------
 
 def open_div2k(folder, scale):
-    """The published layout, or the one of ModelZoo: `train` and `valid` in folder or file names."""
+    """The published layout, or ModelZoo's: `train` and `valid` in folder or file names."""
     splits = []
     for word in ("train", "valid"):
         published = folder / f"DIV2K_{word}_HR"
-        if published.is_dir():
-            splits.append(_with_lr(published, scale))
-        else:
-            splits.append(hr_only(_named(folder, word)))
+        splits.append(_with_published_lr(published, scale) if published.is_dir()
+                      else hr_only(_named(folder, word)))
     if not any(splits):
-        raise UserError(f"no DIV2K images in {folder}: neither DIV2K_train_HR nor images with "
-                        "`train` and `valid` in their sub-folder's or file's name")
+        raise UserError(f"no DIV2K images in {folder}: expected the folder DIV2K_train_HR, or "
+                        "`train` and `valid` in the names of sub-folders or files")
     return splits
 
 
 def is_div2k(folder, scale):
-    """Whether a folder, or its sub-folder DIV2K, is laid out so."""
+    """Whether a folder, or its sub-folder DIV2K, has this layout."""
     folder = sub_folders(folder).get("div2k", folder)
     return any((folder / f"DIV2K_{word}_HR").is_dir() for word in ("train", "valid")) or bool(
         _named(folder, "train") and _named(folder, "valid"))
 
 
-def _with_lr(folder, scale):
-    """The pairs of a published folder *_HR, with *_LR_bicubic/X4 beside it where it is there."""
+def _with_published_lr(folder, scale):
+    """The pairs of a published folder *_HR, with the LR images of *_LR_bicubic/X4 if they exist."""
     hr, name = list_images(folder), folder.name[:-len("_HR")]
     bicubic = folder.with_name(f"{name}_LR_bicubic")
     inside = sub_folders(bicubic) if bicubic.is_dir() else {}
@@ -72,23 +129,23 @@ def _with_lr(folder, scale):
 
 
 def _named(folder, word):
-    """The HR images of a folder that have a word in the name of their sub-folder or file."""
+    """The HR images in a folder whose sub-folder's or file's name contains a word."""
     found = [path for path in find_images(folder) if word in path.name.lower()]
-    for inner in sorted(path for path in folder.iterdir() if path.is_dir()):
-        if word in inner.name.lower() and not _LOW_RESOLUTION.search(inner.name):
+    for name, inner in sub_folders(folder).items():
+        if word in name and not _LOW_RESOLUTION.search(name):
             found += find_images(inner)
     return found
 
 
 def open_flickr2k(folder, scale):
-    """The published Flickr2K_HR and Flickr2K_LR_bicubic, all to train on."""
+    """The published Flickr2K_HR and Flickr2K_LR_bicubic, all for training."""
     if not is_flickr2k(folder, scale):
         raise UserError(f"no Flickr2K images in {folder}: expected the folder Flickr2K_HR")
-    return _with_lr(_flickr2k_hr(folder), scale), []
+    return _with_published_lr(_flickr2k_hr(folder), scale), []
 
 
 def is_flickr2k(folder, scale):
-    """Whether a folder, or its sub-folder Flickr2K, is laid out so."""
+    """Whether a folder, or its sub-folder Flickr2K, has this layout."""
     return _flickr2k_hr(folder).is_dir()
 
 
@@ -96,15 +153,15 @@ def _flickr2k_hr(folder):
     return sub_folders(folder).get("flickr2k", folder) / "Flickr2K_HR"
 
 
-# ---- T91, BSDS500 -------------------------------------------------------------------------------
+# ---- T91, BSDS500, COCO -------------------------------------------------------------------------
 
 def open_t91(folder, scale):
-    """A folder of images, all to train on."""
+    """A folder of images, all for training."""
     return hr_only(list_images(folder)), []
 
 
 def open_bsds500(folder, scale):
-    """The published images/{train,test,val}: train and test are trained on, val never."""
+    """The published images/{train,test,val}: train and test are for training, val never is."""
     images = _bsds500_images(folder)
     if images is None:
         raise UserError(f"no BSDS500 images in {folder}: expected images/train and images/test")
@@ -112,18 +169,19 @@ def open_bsds500(folder, scale):
     train, test, val = (hr_only(list_images(folders[word])) if word in folders else []
                         for word in ("train", "test", "val"))
     if val:
-        _warn_once(f"{folders['val']} holds the images of BSD100: they are never trained on, but "
-                   "weights chosen by them are no independent test on BSD100")
+        log_once(f"{folders['val']} holds the images of BSD100: they are not used for training, "
+                 "but weights selected on them have no independent test on BSD100",
+                 logging.WARNING)
     return train + test, val
 
 
 def open_bsds500_256(folder, scale):
-    """The same, only the middle 256x256 pixels of each image."""
-    return [_prepared(pairs, Preparation(crop=256)) for pairs in open_bsds500(folder, scale)]
+    """The same, only the central 256x256 pixels of each image."""
+    return _prepared(open_bsds500(folder, scale), Preparation(crop=256))
 
 
 def is_bsds500(folder, scale):
-    """Whether a folder is laid out so."""
+    """Whether a folder has this layout."""
     return _bsds500_images(folder) is not None
 
 
@@ -135,31 +193,20 @@ def _bsds500_images(folder):
     return None
 
 
-@functools.cache
-def _warn_once(text):
-    log.warning(text)
-
-
-def _prepared(pairs, preparation):
-    return [replace(pair, preparation=preparation) for pair in pairs]
-
-
-# ---- COCO ---------------------------------------------------------------------------------------
-
 def open_coco(folder, scale):
-    """The published train2017 and val2017 as far as they are there, or any folder of images."""
+    """The published train2017 and, if it exists, val2017; or any folder of images."""
     train, val = _coco_folders(folder)
-    pairs = [hr_only(list_images(path)) if path else [] for path in (train or folder, val)]
-    return [_prepared(split, Preparation(resize=384)) for split in pairs]
+    splits = [hr_only(list_images(path)) if path else [] for path in (train or folder, val)]
+    return _prepared(splits, Preparation(resize=384))
 
 
 def is_coco(folder, scale):
-    """Whether a folder holds the published ones."""
+    """Whether a folder has the published layout."""
     return _coco_folders(folder)[0] is not None
 
 
 def _coco_folders(folder):
-    """The folders (train, val) of the newest year, None where there is none."""
+    """The folders (train, val) of the newest year; None where there is none."""
     inside = sub_folders(folder)
     for folders in (inside, sub_folders(inside["images"]) if "images" in inside else {}):
         for year in ("2017", "2014"):
@@ -168,13 +215,17 @@ def _coco_folders(folder):
     return None, None
 
 
-# ---- USR-248 ------------------------------------------------------------------------------------
+def _prepared(splits, preparation):
+    return [[replace(pair, preparation=preparation) for pair in pairs] for pairs in splits]
+
+
+# ---- USR-248, evaluation sets, a folder of images -----------------------------------------------
 
 def open_usr248(folder, scale):
     """The published train_val and TEST, or hr, lr_2x, lr_4x and lr_8x side by side."""
-    train = paired_split(folder, scale, ("train_val", "train"))
-    val = paired_split(folder, scale, ("test",))
-    train = train or ([] if val else paired_split(folder, scale, ("",)))
+    val = _paired_split(folder, scale, ("test",))
+    train = _paired_split(folder, scale, ("train_val", "train") if val else
+                          ("train_val", "train", ""))
     if not train and not val:
         raise UserError(f"no images of USR-248 for x{scale} in {folder}: expected hr and "
                         f"lr_{scale}x there, or in train_val and TEST")
@@ -182,18 +233,16 @@ def open_usr248(folder, scale):
 
 
 def is_usr248(folder, scale):
-    """Whether a folder is laid out so, in whole."""
+    """Whether a folder has this layout, with all scales."""
     inside = sub_folders(folder)
     return any(_USR248.issubset(sub_folders(path))
                for path in (folder, *(inside[name] for name in ("train_val", "test")
                                       if name in inside)))
 
 
-# ---- evaluation sets ----------------------------------------------------------------------------
-
 def open_benchmark(folder, scale):
-    """Set5 and its like: only to validate with; LR images by bicubic where it has none."""
-    pairs = paired_split(folder, scale, ("",))
+    """Set5 and similar sets, only for validation."""
+    pairs = _paired_split(folder, scale, ("",))
     if not pairs:
         folders = sub_folders(folder)
         if any(name.startswith("image_srf_") for name in folders):
@@ -204,33 +253,9 @@ def open_benchmark(folder, scale):
 
 
 def is_benchmark(folder, scale):
-    """Whether a folder that has such a set's name has its images too."""
-    return bool(find_images(folder)) or not {"hr", "gt", "sr"}.isdisjoint(sub_folders(folder)) or (
-        any(name.startswith("image_srf_") for name in sub_folders(folder)))
-
-
-# ---- one's own images ---------------------------------------------------------------------------
-
-def open_paired(folder, scale):
-    """HR and LR folders."""
-    train = paired_split(folder, scale, ("train",)) or paired_split(folder, scale, ("",))
-    val = paired_split(folder, scale, VAL_WORDS)
-    if not train and not val:
-        raise UserError(f"no pair of HR and LR folders in {folder}: expected train and "
-                        f"train_X{scale}, or HR and LR")
-    return train, val
-
-
-def is_paired(folder, scale):
-    """Whether a folder has such folders."""
-    return any(_has_pair(folder, scale, words) for words in (("train",), ("",), VAL_WORDS))
-
-
-def _has_pair(folder, scale, words):
-    try:
-        return bool(paired_split(folder, scale, words))
-    except UserError:  # the folders are there; opening them will say what is wrong
-        return True
+    """Whether a folder, which has the name of such a set, has images too."""
+    return bool(find_images(folder)) or any(
+        name in ("hr", "gt", "sr") or name.startswith("image_srf_") for name in sub_folders(folder))
 
 
 def open_folder(folder, scale):

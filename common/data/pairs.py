@@ -1,95 +1,101 @@
-"""Which LR image belongs to which HR image, and where folders of pairs keep them."""
+"""An HR image and its LR image: their files, sizes and pixels, and how file names pair up."""
 
+import hashlib
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Optional
+from typing import Callable, Optional
+
+import numpy as np
 
 from common.cli import UserError
 from common.data.prepare import Preparation
-from common.images import find_images, list_images, read_rgb, read_size
+from common.data.threads import in_threads
+from common.images import read_rgb, read_size
 
 
 @dataclass(frozen=True)
 class Pair:
-    """An HR image and its LR image; without one (None) it is made of the HR image.
+    """An HR image and its LR image.
 
-    `preparation` says what is done with the HR file before it counts, and how the LR image is made.
+    Args:
+        name: of the image, for results.
+        hr: HR file.
+        lr: LR file; None: the LR image is generated from the HR image.
+        preparation: how the HR image is made from its file, and how an LR image is generated.
+        hr_size, lr_size: (height, width) of both images in pixels; `measure` fills them in.
     """
 
     name: str
     hr: Path
     lr: Optional[Path] = None
     preparation: Preparation = Preparation()
+    hr_size: Optional[tuple] = None
+    lr_size: Optional[tuple] = None
+
+    def read_hr(self, read: Callable = read_rgb) -> np.ndarray:
+        """The prepared HR image, uint8 HxWx3, or of the kind that `read(path)` returns."""
+        return self.preparation.hr(read(self.hr))
+
+    def read(self, scale: int, read: Callable = read_rgb) -> tuple:
+        """Both images as (lr, hr), with `hr` cropped to `scale` times `lr`; see `read_hr`."""
+        hr = self.read_hr(read)
+        lr = read(self.lr) if self.lr else self.preparation.lr(hr, scale)
+        return lr, hr[:lr.shape[0] * scale, :lr.shape[1] * scale]
 
 
-def hr_size(pair):
-    """(height, width) of the HR image that a pair stands for, without decoding it."""
-    if pair.preparation.resize:
-        return pair.preparation.resize, pair.preparation.resize
-    size, crop = read_size(pair.hr), pair.preparation.crop
-    return tuple(min(side, crop) for side in size) if crop else size
+def measure(pairs: list, scale: int, headers: Optional[dict] = None) -> list:
+    """Give pairs their sizes, and check that each LR image is its HR image reduced by `scale`.
+
+    Args:
+        pairs: list of `Pair`.
+        scale: how many times larger the HR images are.
+        headers: {path: (height, width)} of the files whose headers were read before; those that
+            are read here are added. Scales that share one dict read each header once.
+
+    Returns:
+        list of `Pair` with sizes.
+
+    Raises:
+        UserError: a file cannot be read, an HR image is smaller than `scale` pixels, or the sizes
+            of a pair do not fit.
+    """
+    headers = {} if headers is None else headers
+    files = [path for pair in pairs
+             for path in (None if pair.preparation.resize else pair.hr, pair.lr) if path]
+    new = [path for path in dict.fromkeys(files) if path not in headers]
+    headers.update(zip(new, in_threads(read_size, new, "image sizes")))
+    return [_with_sizes(pair, scale, headers) for pair in pairs]
 
 
-def read_hr(pair):
-    """The HR image that a pair stands for, uint8 HxWx3."""
-    return pair.preparation.hr(read_rgb(pair.hr))
+def _with_sizes(pair, scale, headers):
+    hr = pair.preparation.hr_size(headers.get(pair.hr))
+    reduced = hr[0] // scale, hr[1] // scale
+    lr = headers[pair.lr] if pair.lr else reduced
+    if not all(reduced):
+        raise UserError(f"the image {pair.hr} is too small for x{scale}")
+    if lr != reduced:
+        raise UserError(f"{pair.lr} ({lr[1]}x{lr[0]}) is not {pair.hr} ({hr[1]}x{hr[0]}) "
+                        f"reduced by {scale}; check --scale and the folders")
+    return replace(pair, hr_size=hr, lr_size=lr)
 
 
-def hr_only(paths):
-    """Pairs without LR images."""
+def fingerprint(pairs: list) -> str:
+    """Hash the names and sizes of the HR images, so that a resumed run can recognise its data."""
+    text = "".join(f"{pair.name} {pair.hr_size}\n" for pair in pairs)
+    return hashlib.sha256(text.encode()).hexdigest()[:16]
+
+
+def hr_only(paths: list) -> list:
+    """Pairs without LR files."""
     return [Pair(path.stem, path) for path in paths]
 
 
-def sub_folders(folder):
-    """{name in lower case: path} of the folders in a folder."""
-    return {path.name.lower(): path for path in sorted(folder.iterdir()) if path.is_dir()}
-
-
-def paired_split(folder, scale, words):
-    """The pairs of the first of some splits that has both folders; an empty word is no split.
-
-    Such folders are train and train_X4, HR and LR, GT and LQ, SR and LR/x4, or one folder
-    image_SRF_4 with *_HR and *_LR files.
+def pair_by_name(hr: list, lr: list) -> list:
+    """Pair HR and LR files by name; suffixes such as x2, _LR or _SRF_2_HR may differ.
 
     Raises:
-        UserError: images that do not pair up.
-    """
-    folders = sub_folders(folder)
-    for word in words:
-        nested = paired_split(folders[word], scale, ("",)) if word in folders else []
-        if nested:
-            return nested
-        hr_names = (f"{word}_hr", f"hr_{word}", word) if word else ("hr", "gt", "gtmod12", "sr")
-        lr_names = [f"{base}{end}" for base in ((f"{word}_lr", f"lr_{word}", word) if word
-                                                else ("lr", "lq"))
-                    for end in (f"_x{scale}", f"x{scale}", f"_{scale}x", f"_bicubic_x{scale}",
-                                f"bicx{scale}", "_bicubic", "")]
-        for hr in (folders[name] for name in hr_names if name in folders):
-            for lr in (folders[name] for name in lr_names if name in folders):
-                if lr != hr:
-                    return pair_by_name(list_images(hr),
-                                        list_images(sub_folders(lr).get(f"x{scale}", lr)))
-        if not word and f"image_srf_{scale}" in folders:
-            return _pair_in_one_folder(folders[f"image_srf_{scale}"])
-    return []
-
-
-def _pair_in_one_folder(folder):
-    """Pairs of *_HR and *_LR files; the results of other methods may lie beside them."""
-    images = find_images(folder)
-    hr, lr = ([path for path in images if path.stem.lower().endswith(role)]
-              for role in ("_hr", "_lr"))
-    if not hr:
-        raise UserError(f"no images *_HR in {folder}")
-    return [Pair(_ROLE.sub("", pair.name), pair.hr, pair.lr) for pair in pair_by_name(hr, lr)]
-
-
-def pair_by_name(hr, lr):
-    """Pair images by their names, less suffixes such as x2, _x2, _LR or _SRF_2_HR where needed.
-
-    Raises:
-        UserError: an image without its partner, or two of one name; it is named.
+        UserError: an image has no partner, or two have the same name.
     """
     attempts = [_keyed(hr, lr, *suffixes) for suffixes in _SUFFIXES]
     for hr_key, lr_key, common in attempts:
@@ -98,6 +104,11 @@ def pair_by_name(hr, lr):
             return [Pair(path.stem, path, partners[hr_key[path]]) for path in hr]
     hr_key, lr_key, common = max(attempts, key=lambda attempt: len(attempt[2]))
     raise UserError(next(_mismatches(hr_key, lr_key, common)))
+
+
+def without_role(name: str) -> str:
+    """A file's stem without scale and role: img_001 of img_001_SRF_2_HR."""
+    return _ROLE.sub("", name)
 
 
 def _keyed(hr, lr, hr_suffix, lr_suffix):
@@ -117,7 +128,8 @@ def _mismatches(hr_key, lr_key, common):
             seen[key] = path
 
 
-# Tried in order, of HR and of LR names: what need not be taken off stays, as fox1 is not fox2.
+# Suffixes to ignore in HR and LR names. The first choice that pairs all files wins, so that names
+# which end in a number, such as fox1 and fox2, stay apart.
 _NOTHING, _SCALE = re.compile(r"$"), re.compile(r"[-_]?[xX]\d+$|[-_]\d+[xX]$")
 _ROLE = re.compile(r"([-_]?[xX]\d+|[-_]\d+[xX]|_SRF_\d+|[-_](LR|HR|LQ|GT))+$", re.IGNORECASE)
 _SUFFIXES = (_NOTHING, _NOTHING), (_NOTHING, _SCALE), (_ROLE, _ROLE)

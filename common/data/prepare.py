@@ -1,4 +1,4 @@
-"""What becomes of an image file: the HR image that counts, and the LR image that is made of it."""
+"""From an image file to the HR image that is used, and from an HR image to a generated LR image."""
 
 import hashlib
 import io
@@ -17,26 +17,26 @@ _FILTERS = {"bilinear": Image.Resampling.BILINEAR, "nearest": Image.Resampling.N
 
 @dataclass(frozen=True)
 class Preparation:
-    """Crop, then resize give the HR image; blur, reduction, noise, then JPEG give its LR image.
+    """Crop and resize give the HR image; blur, reduction, noise and JPEG, in this order, the LR.
 
-    Every step rounds to 8 bits, as if its result were saved. An example is an animation film's
-    recipe, frames of 1280x768 to 320x192 by the nearest pixels after a Gaussian blur:
-    `Preparation(blur=1.5, reduction="nearest")` at x4.
+    Each step rounds to 8 bits, as if its result had been saved. For example,
+    `Preparation(blur=1.5, reduction="nearest")` at x4 turns frames of 1280x768 into 320x192 by
+    nearest-neighbour sampling after a Gaussian blur, as in a recipe for animation films.
 
     Args:
-        crop: side of the square in the middle that counts, as far as the image reaches, pixels;
-            0: all.
-        resize: side of the square that the image is resized to whatever its proportions, by
-            Pillow's bicubic filter, pixels; 0: as it is.
-        blur: sigma of a Gaussian before the reduction, HR pixels.
-        reduction: bicubic (equal to MATLAB's), or Pillow's bilinear (antialiased), nearest, or
-            area (the mean of scale x scale pixels).
-        noise: sigma of Gaussian noise on each channel, grey levels in [0, 255]. It is drawn from
-            the image itself: the same in every run and on every machine.
-        jpeg: quality of a JPEG compression with Pillow's chroma subsampling, 1-100; 0: none.
+        crop: side of the central square that is used, or less where the image ends, in pixels;
+            0: the whole image.
+        resize: side of the square to which the image is resized regardless of its proportions, with
+            Pillow's bicubic filter, in pixels; 0: no resizing.
+        blur: sigma of a Gaussian blur before the reduction, in HR pixels.
+        reduction: bicubic (as in MATLAB), or Pillow's bilinear (antialiased), nearest, or area (the
+            mean of scale x scale pixels).
+        noise: sigma of Gaussian noise on each channel, 0 to 255. It is seeded by the image, so
+            that it is the same in every run and on every machine.
+        jpeg: quality of a JPEG compression with Pillow's chroma subsampling, 1 to 100; 0: none.
 
     Raises:
-        UserError: a number out of its range.
+        UserError: a number is out of range.
     """
 
     crop: int = 0
@@ -52,28 +52,34 @@ class Preparation:
                 raise UserError(f"--{name} {getattr(self, name)}: choose from 0 (none) to {most}")
 
     @property
-    def key(self):
-        """What differs from leaving everything as it is, as text; it tells kept files apart."""
+    def key(self) -> str:
+        """The settings that are not the default, as text that tells cached files apart."""
         return "|".join(f"{name}={getattr(self, name)}" for name in self._named())
 
     @property
-    def degradation(self):
-        """Names of the settings by which LR images differ from a bicubic reduction."""
+    def degradation(self) -> list:
+        """Names of the settings that make LR images differ from a bicubic reduction."""
         return [name for name in self._named() if name not in ("crop", "resize")]
 
     def _named(self):
         return [field.name for field in fields(self) if getattr(self, field.name) != field.default]
 
-    def hr_only(self):
-        """The same without what is done for the LR image."""
+    def hr_only(self) -> "Preparation":
+        """Only the settings for the HR image."""
         return Preparation(crop=self.crop, resize=self.resize)
 
-    def lr_only(self):
-        """The same for an HR image that is ready."""
+    def lr_only(self) -> "Preparation":
+        """Only the settings for the LR image."""
         return replace(self, crop=0, resize=0)
 
-    def hr(self, image):
-        """The HR image that comes of a file's, uint8 HxW or HxWx3 (a view where it is only cut)."""
+    def hr_size(self, size) -> tuple:
+        """(height, width) of the HR image from a file of `size`, which `resize` does not need."""
+        if self.resize:
+            return self.resize, self.resize
+        return tuple(min(side, self.crop) for side in size) if self.crop else size
+
+    def hr(self, image: np.ndarray) -> np.ndarray:
+        """The HR image from a file's image, uint8 HxW or HxWx3; a view if it is only cropped."""
         if self.crop:
             top, left = (max(0, side - self.crop) // 2 for side in image.shape[:2])
             image = image[top:top + self.crop, left:left + self.crop]
@@ -81,10 +87,10 @@ class Preparation:
             image = _resized(image, (self.resize, self.resize), Image.Resampling.BICUBIC)
         return image
 
-    def lr(self, hr, scale):
-        """The LR image of an HR image that is ready, both uint8 HxW or HxWx3.
+    def lr(self, hr: np.ndarray, scale: int) -> np.ndarray:
+        """The LR image generated from a prepared HR image, both uint8 HxW or HxWx3.
 
-        The bottom and right are cropped to a multiple of `scale` first.
+        The HR image is first cropped at the bottom and right to a multiple of `scale`.
         """
         image = crop_to_multiple(hr, scale)
         if self.blur:
@@ -104,7 +110,7 @@ def _resized(image, size, method):
 
 
 def _blurred(image, sigma):
-    from scipy.ndimage import gaussian_filter  # not needed, and slow to import, without a blur
+    from scipy.ndimage import gaussian_filter  # slow to import, and seldom needed
 
     sigmas = (sigma, sigma) + (0,) * (image.ndim - 2)
     return _rounded(gaussian_filter(image.astype(np.float64), sigmas, mode="nearest"))
@@ -112,7 +118,7 @@ def _blurred(image, sigma):
 
 def _noisy(image, sigma):
     seed = np.frombuffer(hashlib.sha256(np.ascontiguousarray(image)).digest(), "<u4")
-    # The stream of RandomState is fixed for all NumPy versions; that of Generator is not.
+    # RandomState gives the same stream in all NumPy versions; Generator does not.
     return _rounded(image + sigma * np.random.RandomState(seed).standard_normal(image.shape))
 
 

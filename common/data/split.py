@@ -1,4 +1,4 @@
-"""What a user chooses of a data set: how many images, which of them validate, how prepared."""
+"""What a user chooses from a data set: how many images, which validate, and their preparation."""
 
 import functools
 import logging
@@ -10,23 +10,23 @@ import numpy as np
 from common.cli import UserError
 from common.data.prepare import Preparation
 
-LAST_IMAGES = 10  # of a folder without a validation set, at most
+LAST_IMAGES = 10  # at most, held out of a set without validation images
 
 log = logging.getLogger("sr_zoo")
 
 
 @dataclass(frozen=True)
 class Choices:
-    """The choices, by default none.
+    """The choices; by default a set is used as it is.
 
     Args:
-        number_of_images: the first so many of the set's images that are not its validation images;
-            0: all.
-        train_test_ratio: share of these, above 0 and below 1, that is trained on; the others, drawn
-            from `seed`, are the validation images, in place of the set's own.
+        number_of_images: use this many images, the first ones; 0: all. A set's own validation
+            images are not counted.
+        train_test_ratio: share of these images to train on, between 0 and 1. The others, drawn at
+            random from `seed`, replace the set's own validation images.
         seed: of that draw.
-        preparation: what is done with the images. `resize` is for those of the set, `blur`,
-            `reduction`, `noise` and `jpeg` for every LR image that is made.
+        preparation: `resize` is for the images of the set; `blur`, `reduction`, `noise` and `jpeg`
+            are for every generated LR image.
     """
 
     number_of_images: int = 0
@@ -34,80 +34,70 @@ class Choices:
     seed: int = 0
     preparation: Preparation = Preparation()
 
-    def split(self, train, val, place, ratio=None):
-        """Choose of a set's own pairs.
+    def split(self, train: list, val: list, place, ratio: Optional[float] = None) -> tuple:
+        """Choose the pairs (train, val) from a set's own.
 
         Args:
-            train, val: the pairs of a set; `val` may be empty.
-            place: where they are, to name it.
-            ratio: the `train_test_ratio` of a set without validation images; None: all but the
-                last tenth.
-
-        Returns:
-            (train, val).
-
-        Raises:
-            UserError: as `prepared`.
+            train, val: the set's pairs; `val` may be empty.
+            place: where they are, for messages.
+            ratio: the default `train_test_ratio` of a set without validation images; None: hold
+                out the last tenth.
         """
-        train = self.first_images(train, place)
-        if self.train_test_ratio:
-            train, val = at_random(train, self.train_test_ratio, self.seed)
-        elif not val:
-            train, val = at_random(train, ratio, self.seed) if ratio else hold_out(train)
-        return self.prepared(train), self.prepared(val)
-
-    def first_images(self, pairs, place):
-        """The first `number_of_images` of some pairs; a log line says so if there are fewer."""
-        if 0 < len(pairs) < self.number_of_images:
-            say_once(f"--number_of_images {self.number_of_images}: {place} has only {len(pairs)}, "
+        if 0 < len(train) < self.number_of_images:
+            log_once(f"--number_of_images {self.number_of_images}: {place} has only {len(train)}, "
                      "all are used")
-        return pairs[:self.number_of_images or None]
+        train = train[:self.number_of_images or None]
+        if self.train_test_ratio:
+            return at_random(train, self.train_test_ratio, self.seed)
+        if val:
+            return train, val
+        return at_random(train, ratio, self.seed) if ratio else hold_out(train)
 
-    def prepared(self, pairs):
-        """The pairs of the set itself, to be prepared so.
+    def prepared(self, pairs: list) -> list:
+        """Pairs of the set itself, with the chosen preparation.
 
         Raises:
-            UserError: they have LR images of their own, and a size is named or how LR images are
-                made.
+            UserError: the set has LR images, so that they cannot be resized or generated.
         """
         wanted = self.preparation
         own = next((pair.lr for pair in pairs if pair.lr is not None), None)
         for name in [*wanted.degradation, *["resize"] * bool(wanted.resize)] if own else ():
-            raise UserError(f"--{name} is for sets whose LR images are made here, and this one "
-                            f"brings its own, as {own}; leave it out, or name the folder of HR "
-                            "images with --dataset folder")
-        return [replace(pair, preparation=replace(wanted, crop=pair.preparation.crop,
-                                                  resize=wanted.resize or pair.preparation.resize))
+            raise UserError(f"--{name} needs generated LR images, but this data set has its own, "
+                            f"such as {own}; leave it out, or use only the HR images with "
+                            "--dataset folder")
+        return [self._prepared(pair, wanted.resize or pair.preparation.resize) for pair in pairs]
+
+    def prepared_elsewhere(self, pairs: list, place) -> list:
+        """Validation pairs from another folder: only their generated LR images are degraded."""
+        if self.preparation.degradation and any(pair.lr is not None for pair in pairs):
+            log_once(f"{place} has its own LR images, which are used without "
+                     f"{', '.join(f'--{name}' for name in self.preparation.degradation)}")
+        return [pair if pair.lr else self._prepared(pair, pair.preparation.resize)
                 for pair in pairs]
 
-    def prepared_elsewhere(self, pairs, place):
-        """Validation pairs of another folder: only the LR images that are made are made alike."""
-        if self.preparation.degradation and any(pair.lr is not None for pair in pairs):
-            say_once(f"{place} brings its own LR images: they are taken as they are, without "
-                     f"{', '.join(f'--{name}' for name in self.preparation.degradation)}")
-        return [replace(pair, preparation=replace(
-                    self.preparation, crop=pair.preparation.crop, resize=pair.preparation.resize))
-                if pair.lr is None else pair for pair in pairs]
+    def _prepared(self, pair, resize):
+        return replace(pair, preparation=replace(self.preparation, crop=pair.preparation.crop,
+                                                 resize=resize))
 
 
-def at_random(pairs, ratio, seed):
-    """Split pairs into (train, val), each in their old order; a single one serves for both."""
+def at_random(pairs: list, ratio: float, seed: int) -> tuple:
+    """Split pairs at random into (train, val), in their old order; a single pair serves as both."""
     if len(pairs) < 2:
         return pairs, pairs
     count = min(max(int(ratio * len(pairs) + 0.5), 1), len(pairs) - 1)
-    # The raw stream of Philox is fixed for all NumPy versions. 3: no patch is drawn from this one.
+    # Philox gives the same raw stream in all NumPy versions. 3: no patch is drawn from this one.
     draws = np.random.Philox(np.random.SeedSequence((seed, 3))).random_raw(len(pairs))
     order = np.argsort(draws, kind="stable")
-    return [[pairs[i] for i in sorted(part)] for part in (order[:count], order[count:])]
+    return tuple([pairs[i] for i in sorted(part)] for part in (order[:count], order[count:]))
 
 
-def hold_out(pairs):
-    """Split off the last tenth, 1 to `LAST_IMAGES`; a single image serves for both."""
+def hold_out(pairs: list) -> tuple:
+    """Split off the last tenth, 1 to `LAST_IMAGES` pairs; a single pair serves as both."""
     count = max(1, min(LAST_IMAGES, len(pairs) // 10))
-    return (pairs[:-count] or pairs, pairs[-count:])
+    return pairs[:-count] or pairs, pairs[-count:]
 
 
 @functools.cache
-def say_once(text):
-    """Log a line the first time only: a joint model opens its set once for every scale."""
-    log.info(text)
+def log_once(text: str, level: int = logging.INFO) -> None:
+    """Log a line only the first time: a joint model opens its set once for each scale."""
+    log.log(level, text)

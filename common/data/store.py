@@ -1,86 +1,69 @@
-"""Images decoded once: in memory, or in one memory-mapped file where they would not fit."""
+"""Images decoded once, into memory or into a memory-mapped file."""
 
 import hashlib
 import json
-import os
 import shutil
-from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import numpy as np
-from tqdm import tqdm
 
 from common.cli import UserError
-from common.data.pairs import hr_size, read_hr
+from common.data.cache import make_missing_lr
+from common.data.threads import in_threads
 from common.files import atomic_path, make_folder, remove_leftovers, write_text
-from common.images import read_rgb, read_size
-
-THREADS = min(16, os.cpu_count() or 1)
+from common.images import read_rgb
 
 
 class ImageStore:
     """The LR and HR images of a set as uint8 RGB arrays, `store.lr[i]` and `store.hr[i]`.
 
+    HR images are cropped to `scale` times their LR image.
+
     Args:
-        pairs: list of `Pair` with both files.
-        cache_dir: folder of the memory-mapped file, which a later run uses again.
-        budget_bytes: sets of a larger decoded size are not kept in memory.
-        scale: HR images are cut to scale times the size of their LR image.
+        pairs: list of measured `Pair`; missing LR images are generated.
+        scale: integer.
+        cache_dir: folder for generated images and the memory-mapped file, which later runs reuse.
+        budget_bytes: a set of a larger decoded size is memory-mapped.
 
     Raises:
-        UserError: a file cannot be read, or the sizes of a pair do not fit (it is named), or the
-            disk of `cache_dir` has no room.
+        UserError: a file cannot be read, or the disk of `cache_dir` is full.
     """
 
-    def __init__(self, pairs, cache_dir, budget_bytes=8_000_000_000, scale=2):
-        self.pairs = pairs
-        sizes = [_checked_sizes(pair, scale) for pair in pairs]
-        shapes = [shape for lr, hr in sizes for shape in ((*lr, 3), (*hr, 3))]
+    def __init__(self, pairs: list, scale: int, cache_dir, budget_bytes: int = 8_000_000_000):
+        self.pairs = make_missing_lr(pairs, scale, cache_dir)
+        shapes = [(height * times, width * times, 3) for height, width in
+                  (pair.lr_size for pair in pairs) for times in (1, scale)]
         self.bytes = sum(int(np.prod(shape)) for shape in shapes)
         self.in_memory = self.bytes <= budget_bytes
-        if self.in_memory:
-            arrays = _decoded(pairs, sizes)
-        else:
-            arrays = _mapped(pairs, sizes, shapes, Path(cache_dir))
+        arrays = (_decoded(self.pairs, shapes) if self.in_memory
+                  else _mapped(self.pairs, shapes, Path(cache_dir)))
         self.lr, self.hr = arrays[0::2], arrays[1::2]
 
     def __len__(self):
         return len(self.pairs)
 
 
-def _checked_sizes(pair, scale):
-    """((h, w) of LR, (h, w) of the HR that is used)."""
-    lr, hr = read_size(pair.lr), hr_size(pair)
-    if (hr[0] // scale, hr[1] // scale) != lr:
-        raise UserError(f"{pair.lr} ({lr[1]}x{lr[0]}) is not {pair.hr} ({hr[1]}x{hr[0]}) reduced "
-                        f"by {scale}; check --scale and the folders")
-    return lr, (lr[0] * scale, lr[1] * scale)
+def _decoded(pairs, shapes, keep=lambda position, image: image):
+    """The results of `keep(position, image)` for LR, HR, LR, HR, ..., as a list.
 
-
-def _decoded(pairs, sizes, keep=lambda position, image: image):
-    """What `keep(position, image)` makes of LR, HR, LR, HR, ... as a list in this order.
-
-    `keep` is called in the decoding threads: where it stores an image elsewhere and returns
-    nothing, a slow disk holds up the decoding, and few images are in memory at a time.
+    `keep` runs in the decoding threads: if it writes the image to a slow disk and returns None,
+    decoding waits for it and few images are in memory at a time.
     """
     def decode(position):
         pair = pairs[position // 2]
-        image = read_hr(pair) if position % 2 else read_rgb(pair.lr)
-        height, width = sizes[position // 2][position % 2]
+        image = pair.read_hr() if position % 2 else read_rgb(pair.lr)
+        height, width, _ = shapes[position]
         return keep(position, np.ascontiguousarray(image[:height, :width]))
 
-    count = 2 * len(pairs)
-    with ThreadPoolExecutor(THREADS) as pool:
-        return list(tqdm(pool.map(decode, range(count)), total=count, desc="decoding",
-                         unit="image", leave=False, disable=None))
+    return in_threads(decode, range(len(shapes)), "decoding")
 
 
-def _mapped(pairs, sizes, shapes, cache_dir):
+def _mapped(pairs, shapes, cache_dir):
     index = json.dumps([[_identity(pair.lr), _identity(pair.hr)] for pair in pairs] + shapes)
     name = hashlib.sha256(index.encode()).hexdigest()[:16]
     path = cache_dir / f"decoded-{name}.u8"
     offsets = np.cumsum([0] + [int(np.prod(shape)) for shape in shapes])
-    # The index is written last: without it the file is not trusted.
+    # The index is written last: without it the data file is not trusted.
     if not (path.with_suffix(".json").is_file() and path.is_file()
             and path.stat().st_size == offsets[-1]):
         remove_leftovers(make_folder(cache_dir))
@@ -94,7 +77,7 @@ def _mapped(pairs, sizes, shapes, cache_dir):
                     file.seek(offsets[position])
                     file.write(image)
 
-            _decoded(pairs, sizes, put)
+            _decoded(pairs, shapes, put)
         write_text(path.with_suffix(".json"), index)
     data = np.memmap(str(path), np.uint8, "r")
     return [data[start:start + int(np.prod(shape))].reshape(shape)

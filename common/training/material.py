@@ -1,76 +1,115 @@
-"""What a run learns from and is measured with: image sets, or the luma patches of HDF5 files."""
+"""What a run trains on and is validated with: image sets, or luma patches from HDF5 files.
+
+Both kinds have the attributes `name`, `images` (how many images or patches an epoch goes through),
+`val_images` and `fingerprint` (of the data, for a resumed run), and the methods `sampler()` and
+`validation(model)`, which read the pixels.
+"""
 
 import hashlib
-from collections import namedtuple
+from pathlib import Path
+from typing import Union
 
 from common.cli import UserError
-from common.data.cache import make_missing_lr
 from common.data.luma_patches import LumaPatches, find_luma_files, read_luma_images
-from common.data.paired_folders import open_paired_folders
-from common.data.patches import JointSampler, PatchSampler, fingerprint
-from common.data.sets import Choices, Preparation, open_dataset
+from common.data.pairs import fingerprint
+from common.data.patches import JointSampler, PatchSampler
+from common.data.prepare import Preparation
+from common.data.sets import LUMA_PATCHES, open_dataset, open_folders
+from common.data.split import Choices
 from common.data.store import ImageStore
 from common.scales import scale_tuple
 
-LUMA_PATCHES = "hdf5"
 
-# `images` counts what an epoch goes through; `sampler()` and `validation(model)` read the files.
-Material = namedtuple("Material", "name images val_images fingerprint sampler validation")
-
-
-def find_material(options, cache):
-    """Find the files of the options' data set; pixels are read later.
+def find_material(options, cache: Path) -> "Union[ImageMaterial, LumaMaterial]":
+    """Find the files of a run's data set.
 
     Args:
         options: `TrainOptions`.
-        cache: folder for images that have to be made and for decoded images.
-
-    Returns:
-        a `Material`.
+        cache: folder for generated and decoded images; not created yet.
 
     Raises:
-        UserError: as `open_dataset`, or nothing to validate with, or luma patches for a model that
-            wants colour.
+        UserError: as `open_dataset`; or there are no validation images, or luma patches for a model
+            that does not work on luma.
     """
     if options.dataset == LUMA_PATCHES:
-        return _luma_patches(options)
-    choices = _choices(options)
-    splits = {scale: _open(options, scale, choices) for scale in scale_tuple(options.scale)}
-    first = next(iter(splits.values()))
-    if not first.val:
-        raise UserError(f"{options.data_dir} has no validation images; name some with --val_dir")
+        return LumaMaterial(options)
+    return ImageMaterial(options, cache)
 
-    def store(pairs, scale):
-        return ImageStore(make_missing_lr(pairs, scale, cache), cache,
-                          budget_bytes=int(options.cache_gb * 1e9), scale=scale)
 
-    def sampler():
-        samplers = {scale: PatchSampler(store(split.train, scale), scale, options.patch_size,
+class ImageMaterial:
+    """Pairs of images at each scale of a run."""
+
+    def __init__(self, options, cache: Path):
+        self._options, self._cache = options, cache
+        headers = {}  # the scales share HR images
+        self._splits = {scale: _open(options, scale, headers)
+                        for scale in scale_tuple(options.scale)}
+        first = next(iter(self._splits.values()))
+        if not first.val:
+            raise UserError(f"{options.data_dir} has no validation images; name some with "
+                            "--val_dir")
+        self.name, self.images, self.val_images = first.name, len(first.train), len(first.val)
+        self.fingerprint = fingerprint(first.train)
+
+    def sampler(self):
+        """A `PatchSampler`, or a `JointSampler` for several scales."""
+        options = self._options
+        samplers = {scale: PatchSampler(self._store(split.train, scale), scale, options.patch_size,
                                         options.batch_size, options.seed, options.augment)
-                    for scale, split in splits.items()}
-        return samplers[options.scale] if options.scale in samplers else JointSampler(
-            samplers, options.seed)
+                    for scale, split in self._splits.items()}
+        return samplers.get(options.scale) or JointSampler(samplers, options.seed)
 
-    def validation(model):
+    def validation(self, model):
+        """A `Validation` of a model."""
         from common.training.validation import Validation
 
-        stores = {scale: store(split.val[:options.val_images or None], scale)
-                  for scale, split in splits.items()}
+        options = self._options
+        stores = {scale: self._store(split.val[:options.val_images or None], scale)
+                  for scale, split in self._splits.items()}
         return Validation(model, stores, options.val_channel, options.val_crop_border)
 
-    return Material(first.name, len(first.train), len(first.val), fingerprint(first.train),
-                    sampler, validation)
+    def _store(self, pairs, scale):
+        return ImageStore(pairs, scale, self._cache, int(self._options.cache_gb * 1e9))
 
 
-def _open(options, scale, choices):
+class LumaMaterial:
+    """Luma patches, and luma images for validation."""
+
+    name = LUMA_PATCHES
+
+    def __init__(self, options):
+        _check_luma(options)
+        path, images = find_luma_files(options.data_dir, options.scale)
+        if images is None:
+            raise UserError(f"no validation images in {options.data_dir}: expected a file such as "
+                            f"Set5_x{options.scale}.h5")
+        self._options = options
+        self._patches = LumaPatches(path, options.batch_size, options.seed, options.scale)
+        self._val = read_luma_images(images)[:options.val_images or None]
+        self.images, self.val_images = len(self._patches), len(self._val)
+        text = f"{path.name} {path.stat().st_size} {self.images}"
+        self.fingerprint = hashlib.sha256(text.encode()).hexdigest()[:16]
+
+    def sampler(self):
+        """The `LumaPatches`."""
+        return self._patches
+
+    def validation(self, model):
+        """A `LumaValidation` of a model."""
+        from common.training.validation import LumaValidation
+
+        return LumaValidation(model, self._val, self._options.scale, self._options.val_crop_border)
+
+
+def _open(options, scale, headers):
     folders = (options.gt_folder, options.lq_folder, options.val_gt_folder, options.val_lq_folder)
+    chosen = {"choices": _choices(options), "headers": headers}
     if not any(folders):
-        return open_dataset(options.dataset, options.data_dir, scale, options.val_dir,
-                            choices=choices)
+        return open_dataset(options.dataset, options.data_dir, scale, options.val_dir, **chosen)
     if options.data_dir or options.val_dir or options.dataset not in ("auto", "paired"):
-        raise UserError("--gt_folder and --lq_folder name all images themselves: leave out "
-                        "--data_dir, --val_dir and any --dataset but paired")
-    return open_paired_folders(*folders, scale, choices=choices)
+        raise UserError("--gt_folder and --lq_folder name all images: leave out --data_dir, "
+                        "--val_dir and any --dataset but paired")
+    return open_folders(*folders, scale, **chosen)
 
 
 def _choices(options):
@@ -79,29 +118,15 @@ def _choices(options):
     return Choices(options.number_of_images, options.train_test_ratio, options.seed, preparation)
 
 
-def _luma_patches(options):
+def _check_luma(options):
     if _choices(options) != Choices(seed=options.seed):
-        raise UserError("the data set hdf5 holds patches that are cut already: leave out "
+        raise UserError("the data set hdf5 holds patches that are already cut: leave out "
                         "--number_of_images, --train_test_ratio, --resize, --blur, --reduction, "
                         "--noise and --jpeg")
     if not options.LUMA:
-        raise UserError("the data set hdf5 holds luma patches, which only srcnn and vdsr train on")
+        raise UserError("the data set hdf5 holds luma patches, but this model works on RGB; "
+                        "choose a data set of images")
     if options.data_dir is None:
         raise UserError("the data set hdf5 needs --data_dir, the folder of the .h5 files")
     if len(scale_tuple(options.scale)) > 1:
-        raise UserError("the data set hdf5 trains one scale at a time; choose it with --scale")
-    patches, images = find_luma_files(options.data_dir, options.scale)
-    if images is None:
-        raise UserError(f"no images to validate with in {options.data_dir}: expected a file such "
-                        f"as Set5_x{options.scale}.h5")
-    sampler = LumaPatches(patches, options.batch_size, options.seed, options.scale)
-    val = read_luma_images(images)[:options.val_images or None]
-
-    def validation(model):
-        from common.training.validation import LumaValidation
-
-        return LumaValidation(model, val, options.scale, options.val_crop_border)
-
-    text = f"{patches.name} {patches.stat().st_size} {len(sampler)}"
-    return Material(LUMA_PATCHES, len(sampler), len(val),
-                    hashlib.sha256(text.encode()).hexdigest()[:16], lambda: sampler, validation)
+        raise UserError("the data set hdf5 has one scale for training; choose it with --scale")

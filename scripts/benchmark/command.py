@@ -212,7 +212,6 @@ def _step(model, network, precision, weights=None):
 
 def input_pipeline(name, arguments):
     """Patches per second from decoded images to batches, with nothing else to do."""
-    from common.data.cache import make_missing_lr
     from common.data.patches import PatchSampler, patch_dataset
     from common.data.sets import open_dataset
     from common.data.store import ImageStore
@@ -220,8 +219,7 @@ def input_pipeline(name, arguments):
     steps, seconds = 200, []
     with tempfile.TemporaryDirectory() as cache:
         pairs = open_dataset("auto", arguments.data_dir, SCALE).train
-        store = ImageStore(make_missing_lr(pairs, SCALE, cache), cache, budget_bytes=4 * 10**9,
-                           scale=SCALE)
+        store = ImageStore(pairs, SCALE, cache, budget_bytes=4 * 10**9)
         sampler = PatchSampler(store, SCALE, PATCH, BATCH, seed=0)
         for _ in range(arguments.runs):
             batches = iter(patch_dataset(sampler, 0, steps + 1))

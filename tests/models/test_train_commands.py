@@ -119,5 +119,5 @@ def test_luma_models_train_on_hdf5_patches(name, luma_files, run):
 def test_other_models_refuse_luma_patches(luma_files, run):
     result = run("-m", "models.edsr.train", *SHORT, *SMALL["edsr"], "--dataset", "hdf5",
                  "--data_dir", luma_files, cwd=luma_files)
-    assert result.returncode == 2 and "srcnn and vdsr" in result.stderr
+    assert result.returncode == 2 and "luma patches, but this model works on RGB" in result.stderr
     assert "Traceback" not in result.stderr

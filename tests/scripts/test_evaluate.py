@@ -13,7 +13,7 @@ from PIL import Image
 import models
 from common import bicubic, weights
 from common.cli import UserError
-from common.data.sets import Pair
+from common.data.pairs import Pair
 from common.metrics import psnr, to_channel
 from common.nn.keras_compat import set_seed
 from scripts.evaluate import evaluate, main

@@ -21,9 +21,9 @@ def write(path, **content):
 @pytest.mark.parametrize("white", [1, 255])
 def test_batches_are_the_patches_in_a_random_order(tmp_path, white):
     path = write(tmp_path / "91-image_x3.h5", lr=LR * white, hr=HR * white)
-    patches = LumaPatches(path, 4, seed=5)
+    patches = LumaPatches(path, 4, seed=5, scale=3)
     assert (len(patches), patches.patch_size, patches.batch_size) == (10, 6, 4)
-    assert patches.scale_of(0) == 3 and LumaPatches(path, 4, 5, scale=2).scale_of(9) == 2
+    assert patches.scale_of(0) == 3
     drawn = []
     for step in range(5):  # two epochs
         lr, hr = patches.batch(step)
@@ -34,9 +34,10 @@ def test_batches_are_the_patches_in_a_random_order(tmp_path, white):
             drawn.append(i)
     assert sorted(drawn[:10]) == sorted(drawn[10:]) == list(range(10))
     assert drawn[:10] != drawn[10:] and drawn[:10] != list(range(10))
-    again = LumaPatches(path, 4, seed=5)
+    again = LumaPatches(path, 4, seed=5, scale=3)
     assert np.array_equal(again.batch(3)[0], patches.batch(3)[0])  # of the step alone
-    assert not np.array_equal(LumaPatches(path, 4, seed=6).batch(0)[0], patches.batch(0)[0])
+    other = LumaPatches(path, 4, seed=6, scale=3)
+    assert not np.array_equal(other.batch(0)[0], patches.batch(0)[0])
 
 
 @pytest.mark.parametrize("white", [1, 255])
@@ -66,24 +67,24 @@ def test_files_are_found_by_scale_and_content(tmp_path):
 def test_mistakes_are_named(tmp_path):
     path = tmp_path / "x.h5"
     with pytest.raises(UserError, match="no such file"):
-        LumaPatches(path, 2, 0)
+        LumaPatches(path, 2, 0, 2)
     path.write_bytes(b"not HDF5 at all")
-    for read in (lambda: LumaPatches(path, 2, 0), lambda: read_luma_images(path)):
+    for read in (lambda: LumaPatches(path, 2, 0, 2), lambda: read_luma_images(path)):
         with pytest.raises(UserError, match="x.h5 is not an HDF5 file"):
             read()
     for content, words in [
-            ({"lr": LR}, "'hr' of patches is missing; it holds lr"),
+            ({"lr": LR}, "'hr' of patches is missing; the file holds lr"),
             ({"lr": LR, "hr": HR[:9]}, r"lr \(10, 6, 6\) and hr \(9, 6, 6\)"),
             ({"lr": LR[:, :3, :3], "hr": HR}, "already enlarged"),
             ({"lr": LR[:, :4], "hr": HR[:, :4]}, "square"),
             ({"lr": LR[0], "hr": HR[0]}, "square"),
-            ({"lr": LR * 4000, "hr": HR * 4000}, "no luma in"),
-            ({"lr": LR, "hr": HR * np.nan}, "no luma in"),
-            ({"lr/0": LR[0], "hr/0": HR[0]}, "images to validate with")]:
+            ({"lr": LR * 4000, "hr": HR * 4000}, "not luma in"),
+            ({"lr": LR, "hr": HR * np.nan}, "not luma in"),
+            ({"lr/0": LR[0], "hr/0": HR[0]}, "validation images")]:
         with pytest.raises(UserError, match=words):
-            LumaPatches(write(path, **content), 2, 0)
+            LumaPatches(write(path, **content), 2, 0, 2)
     for content, words in [
-            ({"lr": LR, "hr": HR}, "patches to train on"),
+            ({"lr": LR, "hr": HR}, "training patches"),
             ({"lr/0": LR[0]}, "'hr' of images is missing"),
             ({"lr/0": LR[0], "hr/1": HR[0]}, "same images"),
             ({"lr/0": LR[0, :3], "hr/0": HR[0]}, r"lr/0 \(3, 6\) and hr/0 \(6, 6\)")]:

@@ -10,17 +10,16 @@ from PIL import Image
 
 from common.bicubic import downscale
 from common.cli import UserError
-from common.data.paired_folders import open_paired_folders
-from common.data.pairs import hr_size
+from common.data.prepare import Preparation
 from common.data.sets import (
     DATASETS,
-    Choices,
-    Preparation,
     describe,
     markdown,
     open_dataset,
+    open_folders,
     open_images,
 )
+from common.data.split import Choices
 
 SMALL = np.random.default_rng(0).integers(0, 256, (13, 18, 3)).astype(np.uint8)
 
@@ -269,9 +268,9 @@ def test_evaluation_sets_in_all_their_layouts(tmp_path, name, folder):
     assert len(open_images("auto", tmp_path / "a name that says nothing", 2)) == 2
     with pytest.raises(UserError, match="no images for x4: no folder image_SRF_4"):
         open_images(name, tmp_path / "srf", 4)
-    with pytest.raises(UserError, match="no training images.*as --val_dir"):
+    with pytest.raises(UserError, match="no training images.*with --val_dir"):
         open_dataset(name, tmp_path / "split", 2)
-    with pytest.raises(UserError, match=f"is the folder of {name} by its name"):
+    with pytest.raises(UserError, match=f"by its name is the folder of {name};"):
         open_images("t91", tmp_path / "plain" / folder, 2)
 
 
@@ -316,7 +315,7 @@ def test_bsds500_never_trains_on_its_val(tmp_path, caplog, inner):
         splits = open_dataset("bsds500", tmp_path, 2)
     assert names(splits.train) == ["1", "3", "2"] and names(splits.val) == ["9"]
     assert [record.name for record in caplog.records] == ["sr_zoo"]
-    assert "BSD100" in caplog.text and "never trained on" in caplog.text
+    assert "BSD100" in caplog.text and "not used for training" in caplog.text
     assert names(open_images("bsds500", tmp_path, 2)) == ["9"]
     assert open_dataset("auto", images.parent, 2).name == "bsds500"
     shutil.rmtree(images / "val")
@@ -333,7 +332,7 @@ def test_cuts_of_bsds500_are_the_middle(shared, tmp_path):
 
     pairs = open_dataset("bsds500_256", shared / "data" / "BSDS500", 2).train[:2]
     whole = open_dataset("bsds500", shared / "data" / "BSDS500", 2).train[:2]
-    store = ImageStore(make_missing_lr(pairs, 2, tmp_path), tmp_path, scale=2)
+    store = ImageStore(pairs, 2, tmp_path)
     for i, pair in enumerate(whole):
         image = np.asarray(Image.open(pair.hr))
         top, left = (image.shape[0] - 256) // 2, (image.shape[1] - 256) // 2
@@ -410,7 +409,7 @@ def test_df2k_is_both(tmp_path, div2k, flickr2k):
 
 
 def test_hdf5_is_not_a_set_of_images(tmp_path):
-    with pytest.raises(UserError, match="hdf5 holds luma patches.*srcnn, vdsr"):
+    with pytest.raises(UserError, match="hdf5 holds luma patches, not images"):
         open_dataset("hdf5", tmp_path, 2)
 
 
@@ -421,14 +420,14 @@ def test_any_folder_is_coco(tmp_path):
     assert splits.name == "coco" and (len(splits.train), len(splits.val)) == (16, 4)
     assert sorted(names(splits.train + splits.val)) == [f"{i:012}" for i in range(20)]
     assert {pair.preparation for pair in splits.train + splits.val} == {Preparation(resize=384)}
-    assert {hr_size(pair) for pair in splits.train} == {(384, 384)}
+    assert {pair.hr_size for pair in splits.train} == {(384, 384)}
     assert len(open_images("coco", tmp_path, 4)) == 20
     sized = open_dataset("coco", tmp_path, 4, choices=Choices(10, 0.5, 1, Preparation(resize=96)))
-    assert (len(sized.train), len(sized.val)) == (5, 5) and hr_size(sized.val[0]) == (96, 96)
+    assert (len(sized.train), len(sized.val)) == (5, 5) and sized.val[0].hr_size == (96, 96)
     write(tmp_path / "own" / "v.png")
     other = open_dataset("coco", tmp_path, 4, tmp_path / "own")
     assert len(other.train) == 20 and names(other.val) == ["v"]
-    assert hr_size(other.val[0]) == SMALL.shape[:2]
+    assert other.val[0].hr_size == SMALL.shape[:2]
     assert open_dataset("auto", tmp_path, 4).name == "folder"
     with pytest.raises(UserError, match="no images .*empty"):
         (tmp_path / "empty").mkdir()
@@ -451,13 +450,11 @@ def test_coco_as_published(tmp_path, inner):
 
 
 def test_coco_images_of_any_kind_become_squares(tmp_path):
-    from common.data.cache import make_missing_lr
     from common.data.store import ImageStore
 
     write(tmp_path / "wide.png")
     Image.fromarray(SMALL[..., 0]).save(tmp_path / "grey.jpg")
-    pairs = make_missing_lr(open_images("coco", tmp_path, 4), 4, tmp_path / "cache")
-    store = ImageStore(pairs, tmp_path / "cache", scale=4)
+    store = ImageStore(open_images("coco", tmp_path, 4), 4, tmp_path / "cache")
     assert [hr.shape for hr in store.hr] == [(384, 384, 3)] * 2
     assert [lr.shape for lr in store.lr] == [(96, 96, 3)] * 2
     assert all(np.array_equal(lr, downscale(hr, 4)) for lr, hr in zip(store.lr, store.hr))
@@ -488,7 +485,7 @@ def test_usr248_of_the_shared_folder(shared):
     for name, data_dir in (("auto", folder), ("usr248", folder), ("usr248", folder.parent)):
         for scale, width in ((2, 320), (4, 160), (8, 80)):
             pairs = open_images(name, data_dir, scale)
-            assert len(pairs) == 25 and {hr_size(pair) for pair in pairs} == {(480, 640)}
+            assert len(pairs) == 25 and {pair.hr_size for pair in pairs} == {(480, 640)}
             assert all(pair.lr.name == pair.hr.name for pair in pairs)
             assert {Image.open(pair.lr).size for pair in pairs} == {(width, width * 3 // 4)}
             splits = open_dataset(name, data_dir, scale)
@@ -501,14 +498,14 @@ def test_paired_folders_named_one_by_one(tmp_path):
         write(tmp_path / "a" / f"{i}.png")
         write(tmp_path / "b" / f"{i}.png", 4)
     a, b = tmp_path / "a", tmp_path / "b"
-    splits = open_paired_folders(a, b, None, None, 4)
+    splits = open_folders(a, b, None, None, 4)
     assert names(splits.train) == ["0", "1", "2"] and files(splits.val) == [("3.png", "b/3.png")]
-    own = open_paired_folders(a, b, a, b, 4, choices=Choices(number_of_images=2))
+    own = open_folders(a, b, a, b, 4, choices=Choices(number_of_images=2))
     assert names(own.train) == ["0", "1"] and len(own.val) == 4
-    drawn = open_paired_folders(a, b, a, b, 4, choices=Choices(train_test_ratio=0.5))
+    drawn = open_folders(a, b, a, b, 4, choices=Choices(train_test_ratio=0.5))
     assert len(drawn.train) == 2 and not {*names(drawn.train)} & {*names(drawn.val)}
-    with pytest.raises(UserError, match="--jpeg is for sets whose LR images are made here"):
-        open_paired_folders(a, b, None, None, 4, choices=Choices(preparation=Preparation(jpeg=50)))
+    with pytest.raises(UserError, match="--jpeg needs generated LR images"):
+        open_folders(a, b, None, None, 4, choices=Choices(preparation=Preparation(jpeg=50)))
 
 
 def test_one_table_for_help_error_and_readme(tmp_path):

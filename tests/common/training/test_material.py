@@ -1,6 +1,8 @@
 """What the options of a training make of the files of a set."""
 
+import collections
 import os
+import sys
 from dataclasses import replace
 
 import h5py
@@ -12,6 +14,7 @@ from common.bicubic import downscale
 from common.cli import UserError
 from common.data.prepare import Preparation
 from common.flags import parse
+from common.images import read_size
 from common.nn.keras_compat import keras
 from common.nn.layers import BicubicUpscale
 from common.training.material import find_material
@@ -95,6 +98,38 @@ def test_a_joint_model_has_one_split(coco, tmp_path):
                                                                (18, 18, 3)]
 
 
+@pytest.mark.parametrize("has_lr", [False, True])
+@pytest.mark.parametrize("scales", [(2,), (2, 3, 4)])
+def test_a_start_reads_each_header_once(coco, tmp_path, monkeypatch, scales, has_lr):
+    folder = tmp_path / "pairs"
+    hr = [folder / "HR" / path.name for path in coco.iterdir()]
+    folder.mkdir()
+    coco.rename(folder / "HR")
+    for scale in scales if has_lr else ():
+        (folder / f"LR_x{scale}").mkdir()
+        for path in hr:
+            Image.fromarray(downscale(np.array(Image.open(path)), scale)).save(
+                folder / f"LR_x{scale}" / path.name)
+    counts = collections.Counter()
+
+    def counted(path):
+        counts[path] += 1
+        return read_size(path)
+
+    for name, module in list(sys.modules.items()):
+        if name.startswith("common.") and getattr(module, "read_size", None) is read_size:
+            monkeypatch.setattr(module, "read_size", counted)
+    chosen = options(folder if has_lr else folder / "HR",
+                     scale=scales if len(scales) > 1 else scales[0])
+    for start in range(2):
+        material = find_material(chosen, tmp_path / "cache")
+        material.sampler(), material.validation(bicubic(*scales))
+        assert set(counts.values()) == {1} and set(hr) <= set(counts)
+        # A first start has no generated LR images yet.
+        assert len(counts) == len(hr) * (1 + len(scales) * (has_lr or start))
+        counts.clear()
+
+
 def test_folders_named_one_by_one(coco, tmp_path):
     (tmp_path / "lq").mkdir()
     for path in coco.iterdir():
@@ -107,7 +142,7 @@ def test_folders_named_one_by_one(coco, tmp_path):
     assert not (tmp_path / "cache").exists()
     with pytest.raises(UserError, match="leave out --data_dir, --val_dir and any --dataset"):
         find_material(replace(chosen, data_dir=str(coco)), tmp_path)
-    with pytest.raises(UserError, match="--blur is for sets whose LR images are made here"):
+    with pytest.raises(UserError, match="--blur needs generated LR images"):
         find_material(replace(chosen, blur=1.0), tmp_path)
 
 
@@ -115,7 +150,7 @@ def test_patches_of_hdf5_are_cut_already(tmp_path):
     with h5py.File(tmp_path / "91-image_x2.h5", "w") as file:
         file["lr"] = file["hr"] = np.zeros((1, 8, 8), np.float32)
     for values in ({"resize": 16}, {"number_of_images": 1}, {"jpeg": 50}):
-        with pytest.raises(UserError, match="hdf5 holds patches that are cut already"):
+        with pytest.raises(UserError, match="hdf5 holds patches that are already cut"):
             find_material(options(tmp_path, dataset="hdf5", **values), tmp_path)
 
 

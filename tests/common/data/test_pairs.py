@@ -1,0 +1,95 @@
+"""The sizes and pixels of pairs, and what a resumed run recognises its data by."""
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from common.cli import UserError
+from common.data import pairs as module
+from common.data.pairs import Pair, fingerprint, hr_only, measure
+from common.data.prepare import Preparation
+from common.data.sets import open_dataset, open_images
+
+
+@pytest.fixture
+def photos(tmp_path, photo):
+    """Three HR photographs of 61x83 pixels, and their LR images at x2 in `lr`."""
+    (tmp_path / "lr").mkdir()
+    for name in "abc":
+        Image.fromarray(photo(61, 83)).save(tmp_path / f"{name}.png")
+        Image.fromarray(Preparation().lr(photo(61, 83), 2)).save(tmp_path / "lr" / f"{name}.png")
+    return tmp_path
+
+
+@pytest.fixture
+def opened(monkeypatch):
+    """The files whose headers were read, one entry each time."""
+    found = []
+
+    def read_size(path):
+        found.append(path)
+        with Image.open(path) as image:
+            return image.height, image.width
+
+    monkeypatch.setattr(module, "read_size", read_size)
+    return found
+
+
+def test_each_header_is_read_once(photos, opened):
+    hr = sorted(photos.glob("*.png"))
+    headers = {}
+    own = [Pair(path.stem, path, photos / "lr" / path.name) for path in hr]
+    first = measure([*own, *hr_only(hr)], 2, headers)
+    assert {pair.hr_size for pair in first} == {(61, 83)}
+    assert {pair.lr_size for pair in first} == {(30, 41)}
+    assert sorted(opened) == sorted([*hr, *(photos / "lr").iterdir()])
+    assert measure(hr_only(hr), 3, headers)[0].lr_size == (20, 27) and len(opened) == 6
+    cut, square = measure([replace(own[0], lr=None, preparation=Preparation(crop=70)),
+                           replace(own[0], lr=None, preparation=Preparation(resize=24))], 4)
+    assert (cut.hr_size, cut.lr_size) == ((61, 70), (15, 17))
+    assert (square.hr_size, square.lr_size) == ((24, 24), (6, 6))
+    assert opened[6:] == [hr[0]]  # a square is of that size whatever the file's
+
+
+def test_sizes_that_do_not_fit_are_named(photos):
+    pair = Pair("a", photos / "a.png", photos / "lr" / "a.png")
+    words = r"lr.a.png \(41x30\) is not .*a.png \(83x61\) reduced by 3; check --scale"
+    with pytest.raises(UserError, match=words):
+        measure([pair], 3)
+    with pytest.raises(UserError, match="a.png is too small for x62"):
+        measure(hr_only([pair.hr]), 62)
+    pair.hr.write_bytes(b"")
+    with pytest.raises(UserError, match="a.png cannot be read"):
+        measure([pair], 2)
+
+
+def test_pixels_are_those_of_the_preparation(photos, photo):
+    pair, way = Pair("a", photos / "a.png"), Preparation(crop=50, blur=1.0, jpeg=80)
+    lr, hr = pair.read(4)
+    assert np.array_equal(hr, photo(61, 83)[:60, :80])
+    assert np.array_equal(lr, Preparation().lr(photo(61, 83), 4))
+    lr, hr = replace(pair, preparation=way).read(4)
+    assert np.array_equal(hr, way.hr(photo(61, 83))[:48, :48])
+    assert np.array_equal(lr, way.lr(way.hr(photo(61, 83)), 4))
+    lr, hr = replace(pair, lr=photos / "lr" / "a.png").read(2)
+    assert lr.shape == (30, 41, 3) and np.array_equal(hr, photo(61, 83)[:60, :82])
+    grey = pair.read(2, lambda path: np.array(Image.open(path))[..., 1])
+    assert [image.shape for image in grey] == [(30, 41), (60, 82)]
+
+
+def test_fingerprint(shared, tmp_path):
+    pairs = open_images("paired", shared / "data" / "Set5", 2)
+    known = fingerprint(pairs)
+    assert known == "abad754cb89ef700"  # runs that began with an older version are resumed
+    assert fingerprint(open_images("paired", shared / "data" / "Set5", 4)) == known
+    assert fingerprint(pairs[:-1]) != known
+    assert fingerprint([replace(pairs[0], name="other"), *pairs[1:]]) != known
+    moved = tmp_path / pairs[0].hr.name
+    for source, same in ((pairs[0].hr, True), (pairs[1].hr, False)):
+        moved.write_bytes(source.read_bytes())
+        copy = measure([Pair(pairs[0].name, moved)], 2)
+        assert (fingerprint([*copy, *pairs[1:]]) == known) == same
+    cut = open_dataset("bsds500_256", shared / "data", 2)
+    assert fingerprint(cut.train) == "0d3e913e5f30bea4"
