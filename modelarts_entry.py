@@ -325,7 +325,7 @@ def _module(arguments, passed, data_dir, folder):
         defaults = {}
         if arguments.mode == "perf":
             defaults, folder = dict(PERF), folder / PERF_FOLDER
-            if list((ROOT / "models" / model).glob("discriminator*.py")):
+            if models.model(model).stages:
                 defaults["--psnr_steps"] = "1"  # what is measured is the GAN's stage
             if any(_value(passed, flag) is not None for flag in ("--epochs", "-e")):
                 del defaults["--train_steps"]

@@ -8,28 +8,100 @@ the size, nominally in [0, 255] and not clipped.
 """
 
 import importlib
+import importlib.util
 import inspect
 import json
+from dataclasses import dataclass, field
 from pathlib import Path
+from types import ModuleType
+from typing import Any, Optional
 
 from common.cli import UserError, did_you_mean
 from common.scales import scale_name, scale_tuple
 
-# name -> the module with SCALES and build(scale, **options)
-_NETWORKS = {
-    "bsrn": "models.bsrn.network",
-    "edsr": "models.edsr.network",
-    "esrgan": "models.esrgan.network",
-    "srcnn": "models.srcnn.network",
-    "srdrm": "models.srdrm.network",
-    "srgan": "models.srgan.network",
-    "vdsr": "models.vdsr.network",
-}
+
+@dataclass(frozen=True)
+class Model:
+    """What the zoo knows of one of its models; modules are imported when they are asked for.
+
+    Args:
+        name: as `create` knows it.
+        package: with `network` (`SCALES`, `build(scale, **options)`), `train` (`RECIPE`) and, where
+            other programs' weights are converted, `convert`; see `models.convert`.
+        small: options of a network small enough for tests.
+        stages: names of the runs that a training has one after the other; () for one run.
+        quick: flags that keep the stages before the last as short as can be.
+    """
+
+    name: str
+    package: str
+    small: dict = field(default_factory=dict)
+    stages: tuple = ()
+    quick: tuple = ()
+
+    @property
+    def network(self) -> ModuleType:
+        """The module with `SCALES` and `build(scale, **options)`."""
+        return importlib.import_module(f"{self.package}.network")
+
+    @property
+    def recipe(self) -> Any:
+        """How it is trained: a `common.training.recipe.Recipe`."""
+        return importlib.import_module(f"{self.package}.train").RECIPE
+
+    @property
+    def converter(self) -> Optional[ModuleType]:
+        """The module that converts other programs' weights, None where there is none."""
+        if importlib.util.find_spec(f"{self.package}.convert") is None:
+            return None
+        return importlib.import_module(f"{self.package}.convert")
+
+    @property
+    def joint(self) -> bool:
+        """Whether one network can have several scales."""
+        return getattr(self.network, "JOINT", False)
+
+    @property
+    def folder(self) -> Path:
+        """Where its files are."""
+        return Path(importlib.util.find_spec(self.package).origin).parent
 
 
-def available():
+_GAN = {"stages": ("psnr", "gan"), "quick": ("--psnr_steps", "1")}
+_MODELS = {}
+
+
+def register(model: Model) -> None:
+    """Add a model to the zoo."""
+    _MODELS[model.name] = model
+
+
+register(Model("bsrn", "models.bsrn", {"num_features": 8, "num_states": 8, "num_recursions": 3}))
+register(Model("edsr", "models.edsr", {"num_blocks": 2, "num_filters": 8, "res_scale": 0.5}))
+register(Model("esrgan", "models.esrgan", {"num_blocks": 1, "num_filters": 8, "num_growth": 4},
+               **_GAN))
+register(Model("srcnn", "models.srcnn", {"num_filters": (8, 8)}))
+register(Model("srdrm", "models.srdrm", {"num_blocks": 2, "num_filters": 8, "tail_kernel": 5},
+               **_GAN))
+register(Model("srgan", "models.srgan", {"num_blocks": 2, "num_filters": 8}, **_GAN))
+register(Model("vdsr", "models.vdsr", {"num_layers": 4, "num_filters": 8}))
+
+
+def available() -> tuple:
     """The names of the models that `create` knows."""
-    return tuple(_NETWORKS)
+    return tuple(_MODELS)
+
+
+def model(name: str) -> Model:
+    """What the zoo knows of a model.
+
+    Raises:
+        UserError: an unknown name; the nearest known one is suggested.
+    """
+    if name not in _MODELS:
+        raise UserError(f"no model {name!r} in the zoo{did_you_mean(name, _MODELS)}; "
+                        f"it has {', '.join(_MODELS)}")
+    return _MODELS[name]
 
 
 def create(name, scale, **options):
@@ -39,7 +111,8 @@ def create(name, scale, **options):
         name: one of `available()`.
         scale: how many times the output is as large as the input; for a network that can have
             several, a tuple of them.
-        options: the network's own, e.g. num_blocks; `help(models.network(name).build)` lists them.
+        options: the network's own, e.g. num_blocks; `help(models.model(name).network.build)`
+            lists them.
 
     Returns:
         a Keras model, float32 RGB (N, H, W, 3) in [0, 255] to (N, H*scale, W*scale, 3), unclipped;
@@ -48,10 +121,11 @@ def create(name, scale, **options):
     Raises:
         UserError: an unknown name, scale or option.
     """
-    net = network(name)
+    known_model = model(name)
+    net = known_model.network
     joint = isinstance(scale, (tuple, list))
     known = ", ".join(str(s) for s in net.SCALES)
-    if joint and not getattr(net, "JOINT", False):
+    if joint and not known_model.joint:
         raise UserError(f"{name} has one scale at a time; choose one of {known}")
     for s in scale_tuple(scale):
         if s not in net.SCALES:
@@ -66,9 +140,9 @@ def create(name, scale, **options):
                             f"it has {', '.join(known)}")
     defaults = {option: signature[option].default for option in known}
     options = {**defaults, **options}
-    model = net.build(scale, **options)
-    model.zoo_metadata = json.dumps({"model": name, "scale": scale, "options": options})
-    return model
+    built = net.build(scale, **options)
+    built.zoo_metadata = json.dumps({"model": name, "scale": scale, "options": options})
+    return built
 
 
 def load(path, scale=None, **options):
@@ -91,9 +165,9 @@ def load(path, scale=None, **options):
         scale = held
     elif scale not in scale_tuple(held):
         raise UserError(f"{path} holds {metadata['model']} {scale_name(held)}, not x{scale}")
-    model = create(metadata["model"], scale, **{**metadata["options"], **options})
-    weights.load_into(model, path, unused=scale != held)
-    return model
+    loaded = create(metadata["model"], scale, **{**metadata["options"], **options})
+    weights.load_into(loaded, path, unused=scale != held)
+    return loaded
 
 
 def bundled_weights(name, scale):
@@ -102,23 +176,9 @@ def bundled_weights(name, scale):
     Raises:
         UserError: an unknown model, or none come with it.
     """
-    network(name)
-    folder = Path(__file__).parent / name / "weights"
-    path = folder / f"{name}_x{scale}.h5"
+    path = model(name).folder / "weights" / f"{name}_x{scale}.h5"
     if not path.is_file():
-        have = sorted(p.name for p in Path(__file__).parent.glob("*/weights/*.h5"))
+        have = sorted(p.name for each in _MODELS.values() for p in each.folder.glob("weights/*.h5"))
         raise UserError(f"no weights for {name} x{scale} come with the zoo (it has "
                         f"{', '.join(have) or 'none'}); train them and name them with --weights")
     return path
-
-
-def network(name):
-    """The network module of a model, with `SCALES` and `build(scale, **options)`.
-
-    Raises:
-        UserError: an unknown name; the nearest known one is suggested.
-    """
-    if name not in _NETWORKS:
-        raise UserError(f"no model {name!r} in the zoo{did_you_mean(name, _NETWORKS)}; "
-                        f"it has {', '.join(_NETWORKS)}")
-    return importlib.import_module(_NETWORKS[name])

@@ -8,8 +8,6 @@ a `UserError` where they are another network's, and returns the scale (a tuple: 
 the network and `{layer name: [arrays]}`.
 """
 
-import importlib
-import importlib.util
 from pathlib import Path
 
 import models
@@ -20,8 +18,8 @@ from common.weights import source as foreign_weights
 
 def converters():
     """The modules `models/<name>/convert.py` that there are, by name."""
-    return {name: importlib.import_module(f"models.{name}.convert") for name in models.available()
-            if importlib.util.find_spec(f"models.{name}.convert")}
+    found = {name: models.model(name).converter for name in models.available()}
+    return {name: module for name, module in found.items() if module}
 
 
 def convert(name, source, output, scale=None, tell=None, **options):
@@ -45,7 +43,7 @@ def convert(name, source, output, scale=None, tell=None, **options):
     from common import weights
 
     known = converters()
-    models.network(name)
+    models.model(name)
     if name not in known:
         raise UserError(f"{name} is converted from no other program's weights; "
                         f"{', '.join(known)} are")

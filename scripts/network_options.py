@@ -119,7 +119,7 @@ def _changes(choice, recursions):
 
     if recursions is None:
         return {}
-    known = inspect.signature(models.network(choice.model).build).parameters
+    known = inspect.signature(models.model(choice.model).network.build).parameters
     if "num_recursions" not in known:
         raise UserError(f"--recursions is for recursive networks such as bsrn; {choice.model} has "
                         "none")

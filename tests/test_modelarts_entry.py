@@ -15,7 +15,7 @@ import pytest
 from PIL import Image
 from skimage import data
 
-from common.training.reports import read_metrics
+from common.training.events import read_metrics
 from common.weights import read_metadata
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -225,7 +225,7 @@ def test_results_come_while_it_trains_and_after_sigterm_and_the_job_goes_on(job)
     resumed = job.run(*flags, "--train_steps", str(stopped + 5))
     assert resumed.returncode == 0, resumed.stderr
     assert "files of an earlier job fetched from obs://b/out" in resumed.stdout
-    assert f"going on after step {stopped}" in resumed.stdout
+    assert f"resuming after step {stopped}" in resumed.stdout
     assert json.loads((job.out / "summary.json").read_text())["steps"] == stopped + 5
 
 

@@ -1,4 +1,4 @@
-"""The frame of every model's `train.py`: flags to options, options to a run."""
+"""The frame of every model's `train.py`: flags to options, options to one run or several."""
 
 import sys
 from pathlib import Path
@@ -6,32 +6,22 @@ from pathlib import Path
 from common.data.sets import describe
 from common.device import npu
 from common.flags import parse
+from common.training.events import log_to_console
 from common.training.options import npu_options
-from common.training.reports import log_to_console
 
 
-def training_command(name, options_class, build_step, argv, lines=None, plan=None, on_save=None):
+def training_command(recipe, argv):
     """Read the options of a model and train it.
 
     Args:
-        name: of the model; its presets are `models/<name>/configs/*.yaml`.
-        options_class: a dataclass that extends `TrainOptions`.
-        build_step: as in `loop.train`.
-        argv: the flags, in the zoo's own words.
-        lines, on_save: as in `loop.train`.
-        plan: function of the options to the options of several runs, one after the other.
+        recipe: the model's `Recipe`; its presets are `configs/*.yaml` beside its options class.
+        argv: the flags, the zoo's or those of the model's published program.
 
     Raises:
-        UserError: as `options.parse` and `loop.train`.
+        UserError: as `flags.parse` and `run.train`.
     """
-    train_file = Path(sys.modules[options_class.__module__].__file__)
-    options = parse(options_class, argv, prog=f"python -m models.{name}.train",
-                    presets=train_file.parent / "configs",
-                    exclusive=[("train_steps", "epochs")],
-                    description=f"Train {name}.",
-                    epilog=f"Data sets: {describe()}.", obsolete=npu.OBSOLETE)
-
-    stages = plan(options) if plan else [options]
+    options = read_options(recipe, recipe.translate(argv), f"python -m models.{recipe.name}.train")
+    stages = recipe.plan(options)
 
     from common.device.open import open_device, quiet_tensorflow
 
@@ -39,12 +29,29 @@ def training_command(name, options_class, build_step, argv, lines=None, plan=Non
     with log_to_console():
         # Before the loop's modules: on an NPU nothing may touch TensorFlow earlier.
         device = open_device(options.chip, options.precision, npu_options(options))
-        from common.training.loop import rehearse, train
+        from common.training.run import check_later_stage, train
 
         # Runs that follow each other share what is prepared of the images.
         cache = Path(stages[-1].output_dir, "cache") if len(stages) > 1 else None
         with device.together():
             for stage in stages[1:]:
-                rehearse(name, stage, build_step, device, cache)
+                check_later_stage(recipe, stage, device, cache)
             for stage in stages:
-                train(name, stage, build_step, lines, on_save, device, cache)
+                train(recipe, stage, device, cache)
+
+
+def read_options(recipe, argv, prog):
+    """The options of a model from the zoo's flags.
+
+    Args:
+        recipe: the model's `Recipe`.
+        argv: the flags.
+        prog: the command's name in the help text.
+
+    Raises:
+        UserError: an unknown option or a value that does not fit.
+    """
+    folder = Path(sys.modules[recipe.options_class.__module__].__file__).parent
+    return parse(recipe.options_class, argv, prog, presets=folder / "configs",
+                 exclusive=[("train_steps", "epochs")], description=f"Train {recipe.name}.",
+                 epilog=f"Data sets: {describe()}.", obsolete=npu.OBSOLETE)

@@ -11,7 +11,7 @@ from common.inference.upscaler import Upscaler
 from common.metrics import psnr, ssim
 from common.nn.keras_compat import function, keras
 from common.nn.luma import CORE
-from common.training.reports import Picture
+from common.training.pictures import Picture
 
 THREADS = min(4, os.cpu_count() or 1)  # that score images while the network makes the next
 WAITING = 2 * THREADS  # made images that are not scored yet, at most

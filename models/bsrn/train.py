@@ -16,8 +16,9 @@ from jsonargparse.typing import NonNegativeInt, PositiveFloat, PositiveInt
 from common.cli import run_command
 from common.flags import option
 from common.training.command import training_command
+from common.training.lines import Lines
 from common.training.options import Clip, Schedule, Steps, TrainOptions
-from common.training.reports import Lines
+from common.training.recipe import Recipe
 
 
 @dataclass
@@ -76,9 +77,12 @@ def build_step(options):
     return PixelStep(model, adam(), loss, options.clip, options.clip_threshold, heads)
 
 
+RECIPE = Recipe("bsrn", BsrnOptions, build_step, lines=BsrnLines)
+
+
 def main(argv):
     """Read the flags and train."""
-    return training_command("bsrn", BsrnOptions, build_step, argv, BsrnLines())
+    return training_command(RECIPE, argv)
 
 
 if __name__ == "__main__":

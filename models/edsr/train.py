@@ -17,6 +17,7 @@ from common.cli import run_command
 from common.flags import option
 from common.training.command import training_command
 from common.training.options import Schedule, Steps, TrainOptions
+from common.training.recipe import Recipe
 from models.edsr import modelzoo
 
 
@@ -47,9 +48,12 @@ def build_step(options):
                      options.clip_threshold)
 
 
+RECIPE = Recipe("edsr", EdsrOptions, build_step, translate=modelzoo.translate)
+
+
 def main(argv):
     """Read the flags (also those of the ModelZoo description) and train."""
-    return training_command("edsr", EdsrOptions, build_step, modelzoo.translate(argv))
+    return training_command(RECIPE, argv)
 
 
 if __name__ == "__main__":

@@ -15,8 +15,9 @@ from jsonargparse.typing import NonNegativeFloat, NonNegativeInt, PositiveFloat,
 
 from common.cli import run_command
 from common.flags import option
-from common.training.adversarial_options import AdversarialOptions, plan_stages
 from common.training.command import training_command
+from common.training.recipe import Recipe
+from common.training.stages import AdversarialOptions, plan_stages
 from models.esrgan import modelzoo
 
 
@@ -53,20 +54,23 @@ class EsrganOptions(AdversarialOptions):
 def build_step(options):
     """The step of the options' stage."""
     import models
-    from common.training import adversarial
+    from common.training import gan
     from models.esrgan.discriminators import DISCRIMINATORS
 
-    return adversarial.build_step(
+    return gan.build_step(
         options,
         lambda: models.create("esrgan", options.scale, num_blocks=options.num_blocks,
                               num_filters=options.num_filters, num_growth=options.num_growth),
         lambda size: DISCRIMINATORS[options.discriminator](size, options.num_filters))
 
 
+RECIPE = Recipe("esrgan", EsrganOptions, build_step, plan=plan_stages("esrgan"),
+                translate=modelzoo.translate)
+
+
 def main(argv):
     """Read the flags (also PaddleGAN's and its YAML) and train."""
-    return training_command("esrgan", EsrganOptions, build_step, modelzoo.translate(argv),
-                            plan=plan_stages("esrgan"))
+    return training_command(RECIPE, argv)
 
 
 if __name__ == "__main__":

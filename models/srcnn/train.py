@@ -17,6 +17,7 @@ from common.cli import run_command
 from common.flags import option
 from common.training.command import training_command
 from common.training.options import Channel, Loss, Steps, TrainOptions
+from common.training.recipe import Recipe
 
 
 @dataclass
@@ -56,9 +57,12 @@ def build_step(options):
                      slow_factor=options.last_layer_factor)
 
 
+RECIPE = Recipe("srcnn", SrcnnOptions, build_step)
+
+
 def main(argv):
     """Read the flags and train."""
-    return training_command("srcnn", SrcnnOptions, build_step, argv)
+    return training_command(RECIPE, argv)
 
 
 if __name__ == "__main__":

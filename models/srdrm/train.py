@@ -15,9 +15,10 @@ from jsonargparse.typing import NonNegativeFloat, NonNegativeInt, PositiveFloat,
 
 from common.cli import run_command
 from common.flags import option
-from common.training.adversarial_options import AdversarialOptions, plan_stages
 from common.training.command import training_command
 from common.training.options import Channel
+from common.training.recipe import Recipe
+from common.training.stages import AdversarialOptions, plan_stages
 
 
 @dataclass
@@ -57,11 +58,11 @@ def plan(options):
 def build_step(options):
     """The step of the options' stage."""
     import models
-    from common.training import adversarial
+    from common.training import gan
     from models.srdrm import discriminator
     from models.srdrm.losses import srdrm_loss
 
-    return adversarial.build_step(
+    return gan.build_step(
         options,
         lambda: models.create("srdrm", options.scale, num_blocks=options.num_blocks,
                               num_filters=options.num_filters, tail_kernel=options.tail_kernel),
@@ -69,9 +70,12 @@ def build_step(options):
         srdrm_loss if options.loss == "srdrm" else None)
 
 
+RECIPE = Recipe("srdrm", SrdrmOptions, build_step, plan=plan)
+
+
 def main(argv):
     """Read the flags and train."""
-    return training_command("srdrm", SrdrmOptions, build_step, argv, plan=plan)
+    return training_command(RECIPE, argv)
 
 
 if __name__ == "__main__":

@@ -15,10 +15,11 @@ from jsonargparse.typing import NonNegativeInt, PositiveInt
 
 from common.cli import run_command
 from common.flags import option
-from common.training.adversarial_options import AdversarialOptions, plan_stages
 from common.training.command import training_command
+from common.training.lines import Lines
 from common.training.options import Loss
-from common.training.reports import Lines
+from common.training.recipe import Recipe
+from common.training.stages import AdversarialOptions, plan_stages
 from models.srgan import modelzoo
 
 
@@ -58,12 +59,10 @@ class SrganLines(Lines):
     """
 
     per_epoch = True
-    discriminator_factor = 1.0
 
-    def plan(self, options):
-        """The options of the runs, as `plan_stages`, with the factor of that loss noted."""
+    def __init__(self, options):
+        super().__init__(options)
         self.discriminator_factor = 0.5 if options.gan_loss == "vanilla" else 1.0
-        return plan_stages("srgan")(options)
 
     def begin_epoch(self, epoch):
         return f"{'-' * 15} Epoch {epoch} {'-' * 15}"
@@ -81,10 +80,10 @@ class SrganLines(Lines):
 def build_step(options):
     """The step of the options' stage."""
     import models
-    from common.training import adversarial
+    from common.training import gan
     from models.srgan import discriminator
 
-    return adversarial.build_step(
+    return gan.build_step(
         options,
         lambda: models.create("srgan", options.scale, variant=options.variant,
                               num_blocks=options.num_blocks, num_filters=options.num_filters),
@@ -105,11 +104,13 @@ def save_models(step, options, epoch):
         save_h5(step.discriminator, temporary)
 
 
+RECIPE = Recipe("srgan", SrganOptions, build_step, SrganLines, plan_stages("srgan"),
+                save_models, modelzoo.translate)
+
+
 def main(argv):
     """Read the flags (also those of the ModelZoo description) and train."""
-    lines = SrganLines()
-    return training_command("srgan", SrganOptions, build_step, modelzoo.translate(argv), lines,
-                            lines.plan, save_models)
+    return training_command(RECIPE, argv)
 
 
 if __name__ == "__main__":

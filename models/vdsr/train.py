@@ -17,6 +17,7 @@ from common.cli import run_command
 from common.flags import option
 from common.training.command import training_command
 from common.training.options import Channel, Clip, Loss, Schedule, Steps, TrainOptions
+from common.training.recipe import Recipe
 
 
 @dataclass
@@ -59,9 +60,12 @@ def build_step(options):
                      luma_heads(model, options), options.weight_decay)
 
 
+RECIPE = Recipe("vdsr", VdsrOptions, build_step)
+
+
 def main(argv):
     """Read the flags and train."""
-    return training_command("vdsr", VdsrOptions, build_step, argv)
+    return training_command(RECIPE, argv)
 
 
 if __name__ == "__main__":

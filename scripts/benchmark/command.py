@@ -16,10 +16,12 @@ import sys
 import tempfile
 import time
 from contextlib import redirect_stderr, redirect_stdout
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 
+import models
 from common.cli import UserError
 from common.files import write_text
 from common.flags import OneLineParser
@@ -192,15 +194,12 @@ def train_step(name, arguments):
 
 def _step(model, network, precision, weights=None):
     from common.nn.keras_compat import set_seed
-    from models.bsrn import train as bsrn
-    from models.edsr import train as edsr
 
-    options_class, build_step = {"bsrn": (bsrn.BsrnOptions, bsrn.build_step),
-                                 "edsr": (edsr.EdsrOptions, edsr.build_step)}[model]
+    recipe = models.model(model).recipe
     open_cpu(precision)
     set_seed(0)
-    options = options_class(scale=SCALE, **network)
-    step = build_step(options)
+    options = recipe.options_class(scale=SCALE, **network)
+    step = recipe.build_step(options)
     if weights is not None:
         step.model.set_weights(weights)
     step.set_learning_rate(LEARNING_RATE)
@@ -238,13 +237,13 @@ def training_loop(name, arguments):
 
     The demo's small and quick step is the hard case, where all that is not step counts for most.
     """
-    from common.training.loop import train
-    from models.edsr.train import EdsrOptions, build_step
+    from common.training.run import train
 
+    recipe = models.model("edsr").recipe
     network, patch_size, steps, block = LOOPS[name]
     found = []
     with tempfile.TemporaryDirectory() as folder:
-        options = EdsrOptions(
+        options = recipe.options_class(
             data_dir=arguments.data_dir, output_dir=folder, batch_size=BATCH,
             patch_size=patch_size, train_steps=steps, val_every=steps, val_images=1,
             log_every=steps // 2, chip="cpu", precision="float32", resume="no", **network)
@@ -252,11 +251,11 @@ def training_loop(name, arguments):
             built = []
 
             def build(options, built=built):
-                built.append(WithBareSteps(build_step(options), block, options))
+                built.append(WithBareSteps(recipe.build_step(options), block, options))
                 return built[0]
 
             with redirect_stdout(io.StringIO()), redirect_stderr(io.StringIO()):
-                timing = train("edsr", options, build)["timing"]
+                timing = train(replace(recipe, build_step=build), options)["timing"]
             found.append(built[0].share_out(timing, steps - 1))
     row = {key: statistics.median(values[key] for values in found) for key in found[0]}
     return [{"name": name, "engine": "sr-zoo", "precision": "float32", **row,

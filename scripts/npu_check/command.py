@@ -5,7 +5,6 @@ looked through with all that they call, and so are the layers of the models.
 """
 
 import dataclasses
-import importlib
 import json
 import tempfile
 from collections import Counter
@@ -18,12 +17,9 @@ import models
 from common.cli import UserError
 from common.device.open import open_device, quiet_tensorflow
 from common.files import write_text
-from common.flags import OneLineParser, parse
+from common.flags import OneLineParser
 from common.scales import scale_name, scale_tuple
 
-# What a step is built with unless its flags are given: enough for every kind of layer to be there.
-SMALL = {"num_blocks": 2, "num_filters": 8, "num_growth": 4, "num_features": 8, "num_states": 8,
-         "num_recursions": 3, "num_layers": 4, "batch_size": 2}
 CALLS = 3
 TILE, OVERLAP = 16, 8
 _OWN = ("--model", "--mode", "--json", "--help", "-h")
@@ -34,7 +30,7 @@ def main(argv):
     arguments, flags = _read(argv)
     quiet_tensorflow("cpu")
     if arguments.model != "all" and arguments.model not in models.available():
-        models.network(arguments.model)  # says what is wrong
+        models.model(arguments.model)  # says what is wrong
     names = models.available() if arguments.model == "all" else [arguments.model]
     modes = ("train", "infer") if arguments.mode == "both" else (arguments.mode,)
     rows = []
@@ -53,7 +49,7 @@ def check(names, modes=("train", "infer"), flags=()):
     Args:
         names: of the models.
         modes: train, infer or both.
-        flags: of the models' train commands, in place of `SMALL` and the recipe's.
+        flags: of the models' train commands, in place of the model's small ones and the recipe's.
 
     Yields:
         a dict for each model, mode and stage or scale: `model`, `scale`, `mode`, `stage`,
@@ -150,31 +146,24 @@ def lines(row):
 
 def _stages(name, flags):
     """A model's `build_step`, and the options of each of its stages at the reduced size."""
-    from common.training.options import TrainOptions
+    from common.training.command import read_options
 
-    module = importlib.import_module(f"models.{name}.train")
-    options_class = next(kind for kind in vars(module).values() if isinstance(kind, type)
-                         and issubclass(kind, TrainOptions) and kind.__module__ == module.__name__)
-    defaults = {field.name: field.default for field in dataclasses.fields(options_class)}
-    small = []
-    for key, value in SMALL.items():
-        if key in defaults:
-            several = isinstance(defaults[key], tuple)
-            small.append(f"--{key}={[value] * len(defaults[key]) if several else value}")
+    model = models.model(name)
+    small = [f"--{key}={list(value) if isinstance(value, tuple) else value}"
+             for key, value in {**model.small, "batch_size": 2}.items()]
     scale = next((flag.split("=")[-1] for flag in flags if flag.startswith("--scale=")), None)
     small.append(f"--patch_size={32 if scale == '1' else 16}")
-    options = parse(options_class, [*small, *flags], f"python -m scripts.npu_check --model {name}",
-                    presets=Path(module.__file__).parent / "configs",
-                    exclusive=[("train_steps", "epochs")])
+    options = read_options(model.recipe, [*small, *flags],
+                           f"python -m scripts.npu_check --model {name}")
     if options.precision not in ("auto", "float32"):
         raise UserError(f"--precision {options.precision}: on an NPU it is float32, and the "
                         "adapter's --precision_mode casts; leave it out")
-    if not hasattr(options, "stage"):
-        return module.build_step, [options]
-    from common.training.adversarial_options import in_stage
+    if not model.stages:
+        return model.recipe.build_step, [options]
+    from common.training.stages import in_stage
 
-    stages = ("psnr", "gan") if options.stage == "both" else (options.stage,)
-    return module.build_step, [in_stage(options, stage) for stage in stages]
+    stages = model.stages if options.stage == "both" else (options.stage,)
+    return model.recipe.build_step, [in_stage(options, stage) for stage in stages]
 
 
 @contextmanager

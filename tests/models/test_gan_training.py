@@ -19,7 +19,7 @@ import yaml
 
 from common.cli import UserError
 from common.training import loop
-from common.training.reports import read_metrics
+from common.training.events import read_metrics
 from common.weights import read_arrays, read_metadata
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -86,7 +86,7 @@ def test_both_stages_train_and_a_killed_run_ends_as_one_that_is_not(name, tmp_pa
         time.sleep(0.01)
     broken.communicate()
     text, _ = finish(arguments, tmp_path)
-    assert "holds a finished run of 20 steps" in text and "going on after step" in text
+    assert "holds a finished run of 20 steps" in text and "resuming after step" in text
     files = [next((tmp_path / run).glob("*_last.h5")) for run in ("whole", "broken")]
     ours, theirs = map(read_arrays, files)
     assert ours and all((a == b).all() for layer in ours

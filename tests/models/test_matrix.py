@@ -18,29 +18,22 @@ from common.training.steps import PixelStep, adam
 from scripts.export import export
 
 ROOT = Path(__file__).resolve().parents[2]
-# Networks small enough to test at every scale; a model that is missing here fails the first test.
-SMALL = {"bsrn": {"num_features": 8, "num_states": 8, "num_recursions": 3},
-         "edsr": {"num_blocks": 2, "num_filters": 8, "res_scale": 0.5},
-         "esrgan": {"num_blocks": 1, "num_filters": 8, "num_growth": 4},
-         "srcnn": {"num_filters": (8, 8)},
-         "srdrm": {"num_blocks": 2, "num_filters": 8, "tail_kernel": 5},
-         "srgan": {"num_blocks": 2, "num_filters": 8},
-         "vdsr": {"num_layers": 4, "num_filters": 8}}
-CASES = [(name, scale) for name in models.available() for scale in models.network(name).SCALES]
+CASES = [(name, scale) for name in models.available()
+         for scale in models.model(name).network.SCALES]
 
 
-JOINT = [name for name in models.available() if getattr(models.network(name), "JOINT", False)]
+JOINT = [name for name in models.available() if models.model(name).joint]
 
 
 @pytest.fixture(params=CASES, ids=lambda case: f"{case[0]}_x{case[1]}")
 def case(request):
     name, scale = request.param
     set_seed(0)
-    return name, scale, models.create(name, scale, **SMALL[name])
+    return name, scale, models.create(name, scale, **models.model(name).small)
 
 
-def test_every_model_is_in_the_matrix():
-    assert set(SMALL) == set(models.available())
+def test_every_model_says_what_a_small_one_is():
+    assert all(models.model(name).small for name in models.available())
 
 
 @pytest.mark.parametrize("height, width", [(1, 1), (1, 5), (7, 2), (24, 24), (97, 61)])
@@ -148,7 +141,7 @@ def test_self_ensemble_does_not_depend_on_how_the_image_is_turned(case, photo):
 @pytest.mark.parametrize("name", JOINT)
 def test_a_joint_model_holds_one_model_per_scale(name, photo, tmp_path):
     set_seed(0)
-    model = models.create(name, (2, 3, 4), **SMALL[name])
+    model = models.create(name, (2, 3, 4), **models.model(name).small)
     lr = photo(17, 23)[None].astype("float32")
     answers = model(lr)
     assert sorted(answers) == ["x2", "x3", "x4"]
@@ -167,7 +160,7 @@ def test_a_joint_model_holds_one_model_per_scale(name, photo, tmp_path):
 @pytest.mark.parametrize("name", [name for name in models.available() if name not in JOINT])
 def test_other_models_refuse_several_scales(name):
     with pytest.raises(UserError, match="one scale at a time"):
-        models.create(name, (2, 3), **SMALL[name])
+        models.create(name, (2, 3), **models.model(name).small)
 
 
 def test_a_grey_image_stays_grey(case, photo):

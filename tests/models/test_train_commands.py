@@ -16,7 +16,7 @@ from skimage.color import rgb2ycbcr
 
 import models
 from common.bicubic import crop_to_multiple, downscale, upscale
-from common.training.reports import read_metrics
+from common.training.events import read_metrics
 from common.weights import read_arrays, read_metadata
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -78,7 +78,7 @@ def test_a_joint_run_that_is_killed_ends_as_one_that_is_not(tmp_path, tiny):
             broken.send_signal(signal.SIGKILL)
         time.sleep(0.01)
     broken.communicate()
-    assert "going on after step" in finished("bsrn", tmp_path / "broken", *photos)
+    assert "resuming after step" in finished("bsrn", tmp_path / "broken", *photos)
     ours, theirs = (read_arrays(tmp_path / run / "bsrn_x234_last.h5") for run in ("whole",
                                                                                   "broken"))
     assert ours and all((a == b).all() for layer in ours

@@ -16,7 +16,7 @@ import pytest
 
 import models
 from common.nn.keras_compat import IS_KERAS_3
-from common.training.reports import read_metrics
+from common.training.events import read_metrics
 from common.weights import read_arrays
 
 pytestmark = pytest.mark.skipif(IS_KERAS_3, reason="npu_device exists for TensorFlow 2.6.5 alone")
@@ -164,7 +164,7 @@ def test_when_one_of_two_is_killed_all_end_and_go_on_together(npus, tmp_path, ra
     assert "the process of device 1 ended with status 137, so the others are ended" in errors
     npus.finish(start("broken"))
     log = (tmp_path / "broken" / "0" / "train_0.log").read_text()
-    assert "going on after step" in log and "device: NPU 0, process 0 of 2" in log
+    assert "resuming after step" in log and "device: NPU 0, process 0 of 2" in log
     ours, theirs = (read_arrays(tmp_path / part / "edsr_x2_last.h5")
                     for part in ("whole", "broken"))
     assert ours and all((a == b).all() for layer in ours

@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 
 from common.cli import UserError
-from common.training.reports import read_metrics
+from common.training.events import read_metrics
 from common.weights import read_arrays
 from scripts import launch
 
@@ -112,7 +112,7 @@ def test_a_worker_that_is_killed_ends_all_and_all_go_on_together(run, start, tmp
     assert "error: worker 1 was killed by SIGKILL; the others are ended" in errors
     assert "Traceback" not in errors
     again = run(*launch, "broken", cwd=tmp_path)
-    assert again.returncode == 0 and "going on after step" in again.stdout + again.stderr
+    assert again.returncode == 0 and "resuming after step" in again.stdout + again.stderr
     same(tmp_path / "whole", tmp_path / "broken", 0)
 
 

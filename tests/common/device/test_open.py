@@ -54,7 +54,7 @@ def test_several_npus_are_not_trained_as_one_cpu(monkeypatch, rank_table):
 def opened(tmp_path, chip="npu", options=None, **env):
     """A process with the stand-in of the adapter that opens a device and says what it has."""
     code = ("from common.cli import run_command\nfrom common.device.open import open_device\n"
-            "from common.training.reports import log_to_console\n"
+            "from common.training.events import log_to_console\n"
             "def main(argv):\n    with log_to_console():\n"
             f"        d = open_device({chip!r}, 'auto', {options!r})\n"
             "    print('opened', d.chip, d.precision, d.rank, d.processes, d.replicas)\n"

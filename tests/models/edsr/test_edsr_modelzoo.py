@@ -76,4 +76,4 @@ def test_the_descriptions_command_runs_as_written(run, tmp_path, photo):
     assert "Epoch nr: [2/2] - Loss: " in first.stdout
     second = run(program, *flags, "--from_scrach", "False", "--resume_path", "first/checkpoints",
                  "--epochs", "3", "--output_dir", "second", cwd=tmp_path)
-    assert second.returncode == 0 and "going on after step 2" in second.stdout, second.stderr
+    assert second.returncode == 0 and "resuming after step 2" in second.stdout, second.stderr

@@ -541,7 +541,7 @@ def test_the_description_trains_resumes_and_evaluates(anime, run):
     assert summary(anime)["steps"] == 6 and list((anime / "output_dir" / "logs").iterdir())
 
     on = run(PROGRAM, *COMMAND, "total_iters=9", "--resume", "output_dir/checkpoints", cwd=anime)
-    assert on.returncode == 0 and "going on after step 6" in on.stdout, on.stderr
+    assert on.returncode == 0 and "resuming after step 6" in on.stdout, on.stderr
     assert summary(anime)["steps"] == 9
     evaluated = run(PROGRAM, *COMMAND, "--evaluate-only", "--load", "output_dir/esrgan_x4.h5",
                     cwd=anime)

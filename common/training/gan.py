@@ -8,9 +8,9 @@ from common.device import exchange as replicas
 from common.device import npu
 from common.nn.keras_compat import function, tf
 from common.nn.losses import PIXEL_LOSSES, perceptual
-from common.training.adversarial_options import discriminator_schedule
 from common.training.ema import Ema
 from common.training.gan_losses import GAN_LOSSES, gradient_penalty
+from common.training.stages import discriminator_schedule
 from common.training.steps import Learner, PixelStep, adam
 
 # A part of the generator's loss: its name in the log, its factor, and a function of (sr, hr),

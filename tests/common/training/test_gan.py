@@ -7,9 +7,9 @@ import models
 from common.nn.keras_compat import keras, set_seed, tf
 from common.nn.layers import ShiftScale
 from common.nn.losses import l1
-from common.training.adversarial import AdversarialStep, Term
 from common.training.checkpoints import Checkpoints
 from common.training.ema import Ema
+from common.training.gan import AdversarialStep, Term
 from common.training.gan_losses import GAN_LOSSES, gradient_penalty
 from common.training.steps import adam
 

@@ -1,0 +1,64 @@
+"""The result of a run: every validation image measured beside bicubic, as a table."""
+
+import logging
+
+from common.scales import scale_tuple
+
+SAMPLES = 4  # rows of a sheet of pictures
+
+log = logging.getLogger("sr_zoo")
+
+
+def measure(name, scale, validation):
+    """Measure a model on its validation images beside bicubic.
+
+    Args:
+        name, scale: of the model.
+        validation: a `Validation`.
+
+    Returns:
+        (dict with `model`, `scale` and `images`, list of `Picture` for a sheet).
+    """
+    scores, pictures = validation(SAMPLES)
+    images = []
+    for s, after in scores.items():
+        for image, b, a in zip(validation.names, validation.bicubic(s), after):
+            images.append({"name": image, **({} if s == scale else {"scale": s}),
+                           "bicubic_psnr": b[0], "psnr": a[0], "bicubic_ssim": b[1],
+                           "ssim": a[1]})
+    return {"model": name, "scale": scale, "images": images}, pictures
+
+
+def report(summary, folder=None, lines=None):
+    """Print a summary as a table, and where the run's files are.
+
+    Args:
+        summary: of `measure`.
+        folder: the `RunFolder` whose files are named, if any.
+        lines: `Lines` whose `final` lines follow the table, if any.
+    """
+    name, images = summary["model"], summary["images"]
+    width = max(12, *(len(row["name"]) + 3 for row in images))
+    log.info("%-*s  bicubic PSNR   SSIM  %8s PSNR   SSIM    gain", width, "image", name)
+    for scale in scale_tuple(summary["scale"]):
+        rows = [row for row in images if row.get("scale", scale) == scale]
+        keys = [key for key in rows[0] if key not in ("name", "scale")]
+        mean = {"name": "mean", **{key: sum(r[key] for r in rows) / len(rows) for key in keys}}
+        suffix = "" if scale == summary["scale"] else f" x{scale}"
+        for row in [*rows, mean] if len(rows) > 1 else rows:
+            log.info("%-*s  %9.2f dB  %.4f  %10.2f dB  %.4f  %+.2f dB", width,
+                     row["name"] + suffix, row["bicubic_psnr"], row["bicubic_ssim"], row["psnr"],
+                     row["ssim"], row["psnr"] - row["bicubic_psnr"])
+        if lines is not None:
+            for line in lines.final(scale, mean["psnr"], mean["ssim"]):
+                log.info(line)
+    if folder is not None:
+        log.info("weights:    %s", folder.best)
+        log.info("comparison: %s", folder.samples / "comparison.png")
+        log.info("curves:     %s", folder.path / "curves.png")
+        log.info("summary:    %s", folder.summary)
+
+
+def bicubic_mean(summary):
+    """The mean PSNR of bicubic enlargement, dB."""
+    return sum(row["bicubic_psnr"] for row in summary["images"]) / len(summary["images"])
