@@ -1,36 +1,38 @@
 """Frozen graphs: a network as one `.pb` of a fixed input size, written with Keras and run without.
 
 The graph takes a window `lr`, float32 RGB (1, tile, tile, 3) in [0, 255], and gives `sr`, float32
-(1, tile*scale, tile*scale, 3), not clipped. What TensorFlow 1.15 does not know is left out of it,
-and reading and running one works there too, on Python 3.7: in a graph session, which is also how
-an Ascend NPU runs it.
+(1, tile*scale, tile*scale, 3), not clipped. It has only operations of TensorFlow 1.15, and this
+module reads and runs it there too, on Python 3.7, in a graph session; an Ascend NPU runs it so.
 """
+
+from __future__ import annotations
 
 import contextlib
 import json
 import warnings
 from collections import namedtuple
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 from common.cli import UserError, one_line
-from common.inference.upscaler import (
-    AUTOMATIC_SIDES,
-    Enlarger,
-    fixed_window,
-    footprint,
-    needed_overlap,
-)
+from common.inference.footprint import footprint, needed_overlap
+from common.inference.upscaler import AUTOMATIC_SIDES, Enlarger, fixed_window
+
+if TYPE_CHECKING:
+    import os
+
+    from common.nn.keras_compat import keras
 
 INPUT, OUTPUT = "lr", "sr"
 TILE = AUTOMATIC_SIDES[0]
 
-# On the input node: TensorFlow takes every attribute that begins with an underscore, and a compiler
-# for another device has no node more to convert.
+# An attribute of the input node: TensorFlow accepts any name that begins with an underscore, and
+# the graph has no extra node that another device's compiler would have to convert.
 _METADATA = "_sr_zoo"
 
-# Attributes that came after TensorFlow 1.15. With their default they do what it does without them.
+# Attributes newer than TensorFlow 1.15; their defaults mean what 1.15 does without them.
 _LATER = {"BatchMatMul": ("grad_x", "grad_y"), "BatchMatMulV2": ("grad_x", "grad_y"),
           "DepthwiseConv2dNative": ("explicit_paddings",),
           "FusedBatchNorm": ("exponential_avg_factor",),
@@ -39,22 +41,22 @@ _LATER = {"BatchMatMul": ("grad_x", "grad_y"), "BatchMatMulV2": ("grad_x", "grad
           "MatMul": ("grad_a", "grad_b"), "MaxPool": ("explicit_paddings",),
           "ScatterNd": ("bad_indices_policy",), "TopKV2": ("Tk", "index_type")}
 
-# definition: the GraphDef. tile: side of the window; overlap: what the network sees around the part
-# of it that is kept; grid: what both are multiples of; all in LR pixels.
+# definition: the GraphDef. tile: side of the window; overlap: margin around the kept part of the
+# window; grid: both are multiples of it; all in LR pixels.
 FrozenGraph = namedtuple("FrozenGraph", "path definition model scale tile overlap grid")
 
 
-def write(model, path, tile=None):
-    """Write a Keras model of one scale, and of float32, as a frozen graph.
+def write(model: keras.Model, path: str | os.PathLike, tile: int | None = None) -> None:
+    """Write a float32 Keras model of one scale as a frozen graph.
 
     Args:
-        model: of `models.create` or `models.load`.
+        model: from `models.create` or `models.load`.
         path: the file.
-        tile: side of the input in LR pixels; by default `TILE`, or twice the overlap on both sides
-            where that is more.
+        tile: side of the input in LR pixels; by default `TILE`, or four times the overlap where
+            that is more.
 
     Raises:
-        UserError: a tile that the network's overlap leaves nothing of, or that is no multiple of
+        UserError: the tile is not larger than twice the network's overlap, or not a multiple of
             the blocks of pixels that it works on.
     """
     found = footprint(model)
@@ -68,11 +70,12 @@ def write(model, path, tile=None):
     Path(path).write_bytes(definition.SerializeToString(deterministic=True))
 
 
-def read(path):
-    """Read a graph that `write` wrote, as a `FrozenGraph`.
+def read(path: str | os.PathLike) -> FrozenGraph:
+    """Read a graph that `write` has written.
 
     Raises:
-        UserError: no such file, or another one.
+        OSError: the file cannot be read.
+        UserError: it is not a frozen graph of the zoo.
     """
     import tensorflow as tf
     from google.protobuf.message import DecodeError
@@ -80,33 +83,34 @@ def read(path):
     definition = tf.compat.v1.GraphDef()
     try:
         with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # older protobufs warn of such a file and go on
+            warnings.simplefilter("ignore")  # older protobufs warn about other files and go on
             definition.ParseFromString(Path(path).read_bytes())
         placeholder = next(node for node in definition.node if node.name == INPUT)
         metadata = json.loads(placeholder.attr[_METADATA].s.decode())
         return FrozenGraph(path=str(path), definition=definition, **metadata)
     except (DecodeError, StopIteration, ValueError, TypeError) as error:
-        raise UserError(f"{path} is no frozen graph of the zoo; make one with python -m "
+        raise UserError(f"{path} is not a frozen graph of the zoo; make one with python -m "
                         "scripts.export --format frozen_pb") from error
 
 
 class FrozenUpscaler(Enlarger):
     """Enlarges images with a frozen graph in a session; `with` or `close()` ends the session.
 
-    All windows have the graph's one size. An image that is smaller is continued with its edge.
+    All windows have the graph's one size; a smaller image is padded with its edge pixels.
 
     Args:
-        graph: of `read`.
+        graph: from `read`.
         chip, precision_mode: see `common.device.open.session_config`.
         self_ensemble, progress: see `common.inference.upscaler.Upscaler`.
 
     Raises:
-        UserError: the chip is not here, or it is an NPU that does not open.
+        UserError: the machine lacks the chip, or the NPU cannot be opened.
     """
 
-    def __init__(self, graph, chip="auto", precision_mode="allow_mix_precision",
-                 self_ensemble=False, progress=False):
-        # Neither Keras nor eager execution takes part, so that TensorFlow 1.15 will do.
+    def __init__(self, graph: FrozenGraph, chip: str = "auto",
+                 precision_mode: str = "allow_mix_precision", self_ensemble: bool = False,
+                 progress: bool = False):
+        # Neither Keras nor eager execution is used, so TensorFlow 1.15 is enough.
         import tensorflow as tf
 
         from common.device.open import session_config
@@ -127,13 +131,13 @@ class FrozenUpscaler(Enlarger):
     def __exit__(self, *_):
         self.close()
 
-    def close(self):
-        """End the session, which gives an NPU back."""
+    def close(self) -> None:
+        """End the session, which releases an NPU."""
         self._session.close()
 
     @contextlib.contextmanager
     def _npu_errors(self):
-        """What an NPU cannot do is said in one line: it opens and compiles in the first run."""
+        """Turn an NPU's errors into one line; it opens and compiles in the first run."""
         import tensorflow as tf
 
         try:
@@ -141,7 +145,7 @@ class FrozenUpscaler(Enlarger):
         except tf.errors.OpError as error:
             if not self._on_npu:
                 raise
-            raise UserError(f"the NPU does not run {self.graph.path}: {one_line(error)[:300]}; see "
+            raise UserError(f"the NPU cannot run {self.graph.path}: {one_line(error)[:300]}; see "
                             "CANN's logs, or use --chip gpu or cpu") from error
 
     def _tiling(self, height, width):
@@ -167,13 +171,13 @@ def _checked(tile, overlap, grid, name):
         return fixed_window(overlap, grid)
     if tile < least or tile % grid:
         multiple = f" and a multiple of {grid}" if grid > 1 else ""
-        raise UserError(f"--tile {tile}: {name} sees {overlap} pixels around a tile, so that the "
-                        f"side has to be at least {least}{multiple}")
+        raise UserError(f"--tile {tile}: {name} needs {overlap} pixels around a tile, so the side "
+                        f"must be at least {least}{multiple}")
     return tile
 
 
 def _freeze(model, tile):
-    """The GraphDef of a model on windows of one size, folded to what depends on the window."""
+    """The GraphDef of a model for windows of one size, its constants folded."""
     from tensorflow.python.framework.convert_to_constants import convert_variables_to_constants_v2
 
     from common.nn.keras_compat import tf
@@ -189,7 +193,7 @@ def _freeze(model, tile):
 
 
 def _folded(definition, output):
-    """A graph after Grappler's constant folding, as TensorFlow 1.15 knows its operations."""
+    """The graph after Grappler's constant folding, without attributes unknown to TF 1.15."""
     from tensorflow.python.framework import op_def_registry
     from tensorflow.python.grappler import tf_optimizer
 
@@ -201,7 +205,7 @@ def _folded(definition, output):
     rewrites = config.graph_options.rewrite_options
     rewrites.optimizers.extend(["constfold", "dependency"])
     rewrites.min_graph_nodes = -1  # small ones too
-    with tf.Graph().as_default() as graph:  # all attributes: atc knows no defaults
+    with tf.Graph().as_default() as graph:  # adds default attributes, which atc needs
         tf.import_graph_def(tf_optimizer.OptimizeGraph(config, meta), name="")
     definition = graph.as_graph_def()
     for node in definition.node:

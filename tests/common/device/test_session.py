@@ -133,7 +133,7 @@ def test_an_npu_that_does_not_open_or_run_is_one_line(broken, monkeypatch):
         enlarge()
     monkeypatch.setattr(device, "session_config",
                         lambda *arguments: npu_config({"precision_mode": "allow_mix_precision"}))
-    with pytest.raises(UserError, match="the NPU does not run a.pb: GE initialize failed E10001;"):
+    with pytest.raises(UserError, match="the NPU cannot run a.pb: GE initialize failed E10001;"):
         enlarge()
 
 

@@ -222,8 +222,8 @@ def test_an_npu_that_is_not_there_is_an_error(graphs, photo, tmp_path, tf1_pytho
     (["--weights", "a.h5"], "--weights has no effect on a frozen graph"),
     (["--tile", "64"], "--tile has no effect on a frozen graph"),
     (["--precision", "mixed_float16"], "--precision has no effect on a frozen graph"),
-    (["--frozen", "other.pb"], "other.pb is no frozen graph of the zoo"),
-    (["--frozen", "a.png"], "a.png is no frozen graph of the zoo"),
+    (["--frozen", "other.pb"], "other.pb is not a frozen graph of the zoo"),
+    (["--frozen", "a.png"], "a.png is not a frozen graph of the zoo"),
 ])
 def test_what_does_not_fit_a_graph_is_refused(arguments, message, graphs, photo, tmp_path,
                                               monkeypatch):
@@ -242,7 +242,7 @@ def test_what_does_not_fit_a_graph_is_refused(arguments, message, graphs, photo,
     (["--format", "onnx", "--output", "m.onnx", "--tile", "64"], "onnx takes any size"),
     (["--format", "frozen_pb", "--output", "m.onnx"], "frozen_pb is saved as .pb, not as m.onnx"),
     (["--format", "frozen_pb", "--output", "m.pb", "--tile", "5"],
-     "--tile 5: edsr_x2 sees .* pixels around a tile, so that the side has to be at least"),
+     "--tile 5: edsr_x2 needs .* pixels around a tile, so the side must be at least"),
 ])
 def test_what_cannot_be_exported_is_refused(arguments, message, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)

@@ -8,7 +8,8 @@ import pytest
 
 import models
 from common.cli import UserError
-from common.inference.upscaler import MAX_OVERLAP, Upscaler, footprint
+from common.inference.footprint import MAX_OVERLAP, footprint
+from common.inference.upscaler import Upscaler
 from common.nn.keras_compat import IS_KERAS_3, policy_scope, set_seed, tf
 from common.training.gan_losses import gradient_penalty
 from models.esrgan import discriminators
