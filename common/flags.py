@@ -3,6 +3,7 @@
 import dataclasses
 import re
 from pathlib import Path
+from typing import Any, Optional
 
 import jsonargparse
 import yaml
@@ -10,9 +11,35 @@ import yaml
 from common.cli import UserError, did_you_mean, one_line
 
 
-def option(default, help=None):
-    """A dataclass field with its help text; without one, that of the class it extends."""
-    return dataclasses.field(default=default, metadata={"help": help})
+def option(default: Any, help: Optional[str] = None, free: Optional[bool] = None,
+           stage: Optional[str] = None) -> Any:
+    """A dataclass field that is read as a flag; what is left out is as in the class it extends.
+
+    Args:
+        default: its default value.
+        help: its help text.
+        free: whether it may change when a run is resumed.
+        stage: the only stage of a training that uses it.
+    """
+    return dataclasses.field(default=default,
+                             metadata={"help": help, "free": free, "stage": stage})
+
+
+def about(options_class: type, name: str, key: str) -> Any:
+    """What `option` was told of a field as its `key`, by the class or one that it extends."""
+    for base in options_class.__mro__:
+        field = getattr(base, "__dataclass_fields__", {}).get(name)
+        if field is not None and field.metadata.get(key) is not None:
+            return field.metadata[key]
+    return None
+
+
+def group_of(options_class: type, name: str) -> Optional[str]:
+    """The `GROUP` of the class that first had a field; None for the options of a model's own."""
+    for base in reversed(options_class.__mro__):
+        if name in getattr(base, "__dataclass_fields__", {}):
+            return vars(base).get("GROUP")
+    return None
 
 
 def parse(options_class, argv, prog, presets=None, exclusive=(), description=None, epilog=None,
@@ -114,22 +141,25 @@ def _parser(options_class, prog, presets, description, epilog):
     if presets is not None:
         parser.add_argument("--preset", type=str, default=None,
                             help=f"start from a set of options: {', '.join(_names(presets))}")
+    groups = {}
     for field in dataclasses.fields(options_class):
-        help_text = _help(options_class, field.name)
-        if field.type is bool:
-            action = jsonargparse.ActionYesNo(yes_prefix="", no_prefix="no_")
-            parser.add_argument(f"--{field.name}", action=action, default=field.default,
-                                nargs="?", help=help_text)
-        else:
-            parser.add_argument(f"--{field.name}", type=field.type, default=field.default,
-                                help=help_text)
+        groups.setdefault(group_of(options_class, field.name), []).append(field)
+    own = groups.pop(None, [])
+    for title, group_fields in [("the model's own options", own), *groups.items()]:
+        group = parser.add_argument_group(title)
+        for field in group_fields:
+            _add(group, field, about(options_class, field.name, "help"))
     return parser
 
 
-def _help(options_class, name):
-    texts = (base.__dataclass_fields__[name].metadata["help"] for base in options_class.__mro__
-             if name in getattr(base, "__dataclass_fields__", {}))
-    return next(text for text in texts if text)
+def _add(group, field, help_text):
+    if field.type is bool:
+        action = jsonargparse.ActionYesNo(yes_prefix="", no_prefix="no_")
+        group.add_argument(f"--{field.name}", action=action, default=field.default, nargs="?",
+                           help=help_text)
+    else:
+        group.add_argument(f"--{field.name}", type=field.type, default=field.default,
+                           help=help_text)
 
 
 def _plain(value):

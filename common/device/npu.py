@@ -35,19 +35,30 @@ MIXED = ("allow_mix_precision", "mixed_")  # how those begin that --modify_mixli
 WITHOUT_FLOAT16 = ("must_keep_origin_dtype", "allow_mix_precision_bf16", "allow_fp32_to_bf16",
                    "origin", "mixed_bfloat16")
 
-# option -> its values: a tuple of them, or what it names.
+# What an option may be (a tuple of its values, or what kind of path it is), its help text, its
+# default, and whether it may change when a run is resumed.
+Option = namedtuple("Option", "values help default free", defaults=(None, True))
+
 OPTIONS = {
-    "precision_mode": PRECISION_MODES,
-    "precision_mode_v2": PRECISION_MODES_V2,
-    "modify_mixlist": "JSON file",
-    "op_precision_mode": "file",
-    "fusion_switch_file": "file",
-    "npu_dump_path": "folder",
-    "npu_profiling_path": "folder",
-    "aoe_mode": AOE_MODES,
-    "deterministic": (True, False),
-    "op_compiler_cache_mode": CACHE_MODES,
-    "op_compiler_cache_dir": "folder",
+    "precision_mode": Option(PRECISION_MODES, "in place of --precision: how the adapter casts",
+                             free=False),
+    "precision_mode_v2": Option(PRECISION_MODES_V2, "in place of --precision_mode: the same in "
+                                                    "newer words", free=False),
+    "modify_mixlist": Option("JSON file", "JSON file of operators that mixed precision casts or "
+                                          "leaves as they are", free=False),
+    "op_precision_mode": Option("file", "file that chooses the fast or the precise implementation "
+                                        "of operators", free=False),
+    "fusion_switch_file": Option("file", "file of fusion rules that are switched on or off"),
+    "npu_dump_path": Option("folder", "dump the outputs of all operators into this folder; they "
+                                      "are large, so for few steps"),
+    "npu_profiling_path": Option("folder", "write a profile into this folder"),
+    "aoe_mode": Option(AOE_MODES, "tune 1 subgraphs, 2 operators, 4 gradient splitting; takes "
+                                  "hours"),
+    "deterministic": Option((True, False), "use operators that give the same result each time; "
+                                           "slower", default=False),
+    "op_compiler_cache_mode": Option(CACHE_MODES, "keep compiled operators; force: compile all of "
+                                                  "them anew; default: enable"),
+    "op_compiler_cache_dir": Option("folder", "folder of compiled operators"),
 }
 
 _GONE = "has no effect any more: leave it out"
@@ -99,7 +110,7 @@ def check_options(options, training=False):
         if name not in OPTIONS:
             raise UserError(f"no NPU option {name!r}{did_you_mean(name, OPTIONS)}; there are "
                             f"{', '.join(OPTIONS)}")
-        _check_value(name, value, OPTIONS[name])
+        _check_value(name, value, OPTIONS[name].values)
     if "precision_mode" in given and "precision_mode_v2" in given:
         raise UserError("--precision_mode and --precision_mode_v2 exclude each other; give one")
     mode = _mode(given)

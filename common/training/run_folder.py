@@ -9,9 +9,9 @@ import yaml
 
 from common.cli import UserError
 from common.files import make_folder, write_text
-from common.flags import to_yaml
+from common.flags import about, to_yaml
 from common.scales import scale_name
-from common.training.options import FREE_TO_CHANGE, LENGTH
+from common.training.options import LENGTH
 
 
 class RunFolder:
@@ -52,7 +52,8 @@ class RunFolder:
         """
         before, now = (_with_relative_load(values) for values in
                        (self._before(), yaml.safe_load(to_yaml(options))))
-        differ = {key for key in now if key in before and before[key] != now[key]} - FREE_TO_CHANGE
+        differ = {key for key in now if key in before and before[key] != now[key]
+                  and not about(type(options), key, "free")}
         again = "choose another --output_dir, or --resume no to start over"
         if str(now.get("load")).startswith(os.path.join("psnr", "")):  # the first run is to stay
             again = (f"choose another --output_dir, or --stage gan --load {options.load} --resume "

@@ -1,20 +1,74 @@
 """Options of the models that are trained in two stages: by a pixel loss, then as a GAN."""
 
 from dataclasses import dataclass, fields, replace
+from functools import partial
 from pathlib import Path
 from typing import Literal, Optional
 
 from jsonargparse.typing import NonNegativeFloat, PositiveFloat, PositiveInt
 
 from common.cli import UserError
-from common.flags import option
+from common.flags import about, option
 from common.scales import scale_name
 from common.training.options import Clip, Loss, Schedule, Steps, TrainOptions
 from common.training.run_folder import default_folder
 
+gan_option = partial(option, stage="gan")
+
 
 @dataclass
-class AdversarialOptions(TrainOptions):
+class GanOptions:
+    """Losses of the GAN stage and its discriminator."""
+
+    GROUP = "GAN stage"
+
+    pixel_weight: NonNegativeFloat = gan_option(0.0, "weight of the pixel loss in the GAN stage")
+    perceptual_weight: NonNegativeFloat = gan_option(1.0, "weight of the distance of VGG19 "
+                                                          "features; 0: without VGG19")
+    adversarial_weight: NonNegativeFloat = gan_option(1e-3, "weight of the adversarial loss")
+    perceptual_loss: Literal["l1", "mse"] = gan_option("mse", "distance of two feature maps")
+    vgg_weights: Optional[str] = gan_option(
+        None, "VGG19 weights of Keras, without top; default: "
+              "h5/vgg19_weights_tf_dim_ordering_tf_kernels_notop.h5, else Keras's download",
+        free=True)
+    vgg_layers: tuple[str, ...] = gan_option(("conv5_4",), "which features, e.g. [conv2_2,conv5_4]")
+    vgg_layer_weights: tuple[PositiveFloat, ...] = gan_option((1.0,), "a weight for each of these")
+    vgg_before_relu: bool = gan_option(False, "take the features before the activation")
+    vgg_feature_scale: PositiveFloat = gan_option(1 / 12.75, "factor of all features")
+    gan_loss: Literal["vanilla", "lsgan", "wgan_gp", "ragan"] = gan_option("vanilla",
+                                                                           "adversarial loss")
+    gradient_penalty: NonNegativeFloat = gan_option(10.0, "wgan_gp: weight of the gradient penalty")
+    label_noise: NonNegativeFloat = gan_option(0.0, "labels are 1 - U(0, n) and U(0, n)")
+    discriminator_learning_rate: Optional[PositiveFloat] = gan_option(
+        None, "default: the generator's")
+    discriminator_lr_schedule: Optional[Schedule] = gan_option(None, "default: the generator's")
+    discriminator_halve_at: Optional[Steps] = gan_option(None, "default: the generator's")
+    discriminator_clip: Clip = gan_option("none", "gradient clipping of the discriminator")
+    discriminator_clip_threshold: PositiveFloat = gan_option(1.0, "bound of that clipping")
+    ema_decay: NonNegativeFloat = option(0.0, "decay of a moving average of the generator's "
+                                              "weights, which is then validated and exported; 0: "
+                                              "none, else e.g. 0.999")
+
+
+@dataclass
+class StageOptions:
+    """Which of the two stages are trained, and how the first one is."""
+
+    GROUP = "stages"
+
+    stage: Literal["psnr", "gan", "both"] = option(
+        "both", "psnr: the pixel loss alone; gan: against a discriminator, from --load; both: one "
+                "after the other, the first in output_dir/psnr")
+    psnr_steps: Optional[PositiveInt] = option(None, "both: optimizer steps of the first stage; "
+                                                     "default: the paper's")
+    psnr_learning_rate: Optional[PositiveFloat] = option(
+        None, "both: learning rate of the first stage; default: the paper's")
+    beta1: NonNegativeFloat = option(0.9, "Adam's decay of the gradients' mean")
+    beta2: NonNegativeFloat = option(0.999, "Adam's decay of the gradients' square")
+
+
+@dataclass
+class AdversarialOptions(TrainOptions, GanOptions, StageOptions):
     """The options of a stage that are None take the model's value for that stage.
 
     A model's class says these in `STAGES`, and in `UNIT` how many grey levels one unit of its
@@ -24,59 +78,16 @@ class AdversarialOptions(TrainOptions):
     STAGES = {"psnr": {}, "gan": {}}
     UNIT = 255.0
 
-    stage: Literal["psnr", "gan", "both"] = option(
-        "both", "psnr: the pixel loss alone; gan: against a discriminator, from --load; both: one "
-                "after the other, the first in output_dir/psnr")
-    psnr_steps: Optional[PositiveInt] = option(None, "both: optimizer steps of the first stage; "
-                                                     "default: the paper's")
-    psnr_learning_rate: Optional[PositiveFloat] = option(
-        None, "both: learning rate of the first stage; default: the paper's")
-    train_steps: Optional[PositiveInt] = option(None, "optimizer steps of the stage, of both: of "
+    train_steps: Optional[PositiveInt] = option(None, "optimizer steps of the stage, with both of "
                                                       "the GAN; default: the paper's")
     epochs: Optional[PositiveInt] = option(None, "in place of --train_steps: passes over the "
                                                  "training images")
     learning_rate: Optional[PositiveFloat] = option(None, "highest learning rate of the stage; "
                                                           "default: the paper's")
-    lr_schedule: Optional[Schedule] = option(None, "course of the learning rate; default: the "
-                                                   "paper's")
+    lr_schedule: Optional[Schedule] = option(None, "how the learning rate changes; default: as "
+                                                   "in the paper")
     halve_at: Optional[Steps] = option(None, "halve: after these steps; default: the paper's")
-    beta1: NonNegativeFloat = option(0.9, "Adam's decay of the gradients' mean")
-    beta2: NonNegativeFloat = option(0.999, "Adam's decay of the gradients' square")
     loss: Loss = option("l1", "pixel loss of both stages")
-    # the generator's losses in the GAN stage
-    pixel_weight: NonNegativeFloat = option(0.0, "factor of the pixel loss in the GAN stage")
-    perceptual_weight: NonNegativeFloat = option(1.0, "factor of the distance in VGG19 features; "
-                                                      "0: without VGG19")
-    adversarial_weight: NonNegativeFloat = option(1e-3, "factor of the adversarial loss")
-    perceptual_loss: Literal["l1", "mse"] = option("mse", "distance of two feature maps")
-    vgg_weights: Optional[str] = option(
-        None, "VGG19 weights of Keras, without top; default: "
-              "h5/vgg19_weights_tf_dim_ordering_tf_kernels_notop.h5, else Keras's download")
-    vgg_layers: tuple[str, ...] = option(("conv5_4",), "which features, e.g. [conv2_2,conv5_4]")
-    vgg_layer_weights: tuple[PositiveFloat, ...] = option((1.0,), "a factor for each of these")
-    vgg_before_relu: bool = option(False, "features before the activation")
-    vgg_feature_scale: PositiveFloat = option(1 / 12.75, "factor of all features")
-    # the discriminator
-    gan_loss: Literal["vanilla", "lsgan", "wgan_gp", "ragan"] = option("vanilla",
-                                                                       "the adversarial loss")
-    gradient_penalty: NonNegativeFloat = option(10.0, "wgan_gp: factor of the gradient penalty")
-    label_noise: NonNegativeFloat = option(0.0, "labels are 1 - U(0, n) and U(0, n)")
-    discriminator_learning_rate: Optional[PositiveFloat] = option(
-        None, "default: the generator's")
-    discriminator_lr_schedule: Optional[Schedule] = option(None, "default: the generator's")
-    discriminator_halve_at: Optional[Steps] = option(None, "default: the generator's")
-    discriminator_clip: Clip = option("none", "gradient clipping of the discriminator")
-    discriminator_clip_threshold: PositiveFloat = option(1.0, "bound of that clipping")
-    ema_decay: NonNegativeFloat = option(0.0, "moving average of the generator's weights, which is "
-                                              "then validated and exported; 0: none, else e.g. "
-                                              "0.999")
-
-
-GAN_ONLY = ("pixel_weight", "perceptual_weight", "adversarial_weight", "perceptual_loss",
-            "vgg_weights", "vgg_layers", "vgg_layer_weights", "vgg_before_relu",
-            "vgg_feature_scale", "gan_loss", "gradient_penalty", "label_noise", "discriminator",
-            "discriminator_learning_rate", "discriminator_lr_schedule", "discriminator_halve_at",
-            "discriminator_clip", "discriminator_clip_threshold")
 
 
 def plan_stages(name):
@@ -113,7 +124,7 @@ def in_stage(options, stage):
               if getattr(options, key) is None}
     if stage == "psnr":
         values.update({field.name: field.default for field in fields(options)
-                       if field.name in GAN_ONLY})
+                       if about(type(options), field.name, "stage") == "gan"})
     if options.epochs is not None or options.train_steps is not None:
         values = {key: value for key, value in values.items()
                   if key not in ("epochs", "train_steps")}

@@ -47,7 +47,8 @@ class EsrganOptions(AdversarialOptions):
     vgg_feature_scale: PositiveFloat = option(1 / 57.6)
     gan_loss: Literal["vanilla", "lsgan", "wgan_gp", "ragan"] = option("ragan")
     discriminator: Literal["vgg", "unet"] = option(
-        "vgg", "vgg: the paper's, one answer for a patch; unet: Real-ESRGAN's, one for each pixel")
+        "vgg", "vgg: the paper's, one answer for a patch; unet: Real-ESRGAN's, one for each pixel",
+        stage="gan")
     val_every: NonNegativeInt = option(5000)
 
 

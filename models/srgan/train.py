@@ -46,9 +46,9 @@ class SrganOptions(AdversarialOptions):
     decay_step: PositiveInt = option(100_000)
     decay_rate: float = option(0.1)
     val_every: NonNegativeInt = option(5000)
-    model_save_dir: Optional[str] = option(None, "folder of gen_model%d.h5 and dis_model%d.h5, "
-                                                 "written with each checkpoint; the number is the "
-                                                 "epoch's")
+    model_save_dir: Optional[str] = option(
+        None, "folder of gen_model%d.h5 and dis_model%d.h5, written with each checkpoint; the "
+              "number is the epoch's", free=True)
 
 
 class SrganLines(Lines):
