@@ -120,6 +120,20 @@ def make_folder(path):
     return path
 
 
+def existing_folder(path) -> Path:
+    """Return a folder as a Path.
+
+    Raises:
+        UserError: it does not exist, or is a file.
+    """
+    path = Path(path)
+    if not path.exists():
+        raise UserError(f"no such folder: {path}")
+    if not path.is_dir():
+        raise UserError(f"{path} is a file; name a folder")
+    return path
+
+
 def _is_left(path, machine, process):
     if machine == _machine():
         try:

@@ -11,7 +11,7 @@ import numpy as np
 from PIL import Image
 
 from common.cli import UserError, one_line
-from common.files import atomic_path
+from common.files import atomic_path, existing_folder
 
 IMAGE_SUFFIXES = frozenset({".png", ".jpg", ".jpeg", ".webp", ".bmp", ".tif", ".tiff"})
 QUALITY = 95  # of JPEG (without chroma subsampling) and of WebP
@@ -36,11 +36,7 @@ def list_images(folder):
     Raises:
         UserError: no such folder, or no image in it.
     """
-    folder = Path(folder)
-    if not folder.exists():
-        raise UserError(f"no such folder: {folder}")
-    if not folder.is_dir():
-        raise UserError(f"{folder} is a file; give the folder that holds the images")
+    folder = existing_folder(folder)
     images = find_images(folder)
     if not images:
         inside = sorted(path.name for path in folder.iterdir() if path.is_dir())

@@ -5,6 +5,7 @@ import os
 from dataclasses import replace
 
 from common.cli import UserError
+from common.data.prepare import Preparation
 from common.data.threads import in_threads
 from common.files import make_folder
 from common.images import read_size, write_image
@@ -45,13 +46,14 @@ def make_missing_lr(pairs: list, scale: int, cache_dir) -> list:
 
 
 def _with_resized_hr(pair, cache_dir):
-    wanted = pair.preparation.hr_only()
-    if not wanted.resize:
+    whole = pair.preparation
+    if not whole.resize:
         return pair
+    wanted = Preparation(whole.crop, whole.resize)
     path = cache_dir / "resized" / str(wanted.resize) / _file_name(pair.hr, wanted)
     if not _is_complete(path, pair.hr_size):
         write_image(path, pair.read_hr())
-    return replace(pair, hr=path, preparation=pair.preparation.lr_only())
+    return replace(pair, hr=path, preparation=replace(whole, crop=0, resize=0))
 
 
 def _is_complete(path, size):

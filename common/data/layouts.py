@@ -139,18 +139,16 @@ def _named(folder, word):
 
 def open_flickr2k(folder, scale):
     """The published Flickr2K_HR and Flickr2K_LR_bicubic, all for training."""
-    if not is_flickr2k(folder, scale):
+    hr = find_flickr2k(folder)
+    if hr is None:
         raise UserError(f"no Flickr2K images in {folder}: expected the folder Flickr2K_HR")
-    return _with_published_lr(_flickr2k_hr(folder), scale), []
+    return _with_published_lr(hr, scale), []
 
 
-def is_flickr2k(folder, scale):
-    """Whether a folder, or its sub-folder Flickr2K, has this layout."""
-    return _flickr2k_hr(folder).is_dir()
-
-
-def _flickr2k_hr(folder):
-    return sub_folders(folder).get("flickr2k", folder) / "Flickr2K_HR"
+def find_flickr2k(folder, scale=None):
+    """Flickr2K_HR in a folder, or in its sub-folder Flickr2K; None where it is not."""
+    hr = sub_folders(folder).get("flickr2k", folder) / "Flickr2K_HR"
+    return hr if hr.is_dir() else None
 
 
 # ---- T91, BSDS500, COCO -------------------------------------------------------------------------
@@ -162,7 +160,7 @@ def open_t91(folder, scale):
 
 def open_bsds500(folder, scale):
     """The published images/{train,test,val}: train and test are for training, val never is."""
-    images = _bsds500_images(folder)
+    images = find_bsds500(folder)
     if images is None:
         raise UserError(f"no BSDS500 images in {folder}: expected images/train and images/test")
     folders = sub_folders(images)
@@ -180,12 +178,8 @@ def open_bsds500_256(folder, scale):
     return _prepared(open_bsds500(folder, scale), Preparation(crop=256))
 
 
-def is_bsds500(folder, scale):
-    """Whether a folder has this layout."""
-    return _bsds500_images(folder) is not None
-
-
-def _bsds500_images(folder):
+def find_bsds500(folder, scale=None):
+    """The folder `images` in a folder with this layout, else None."""
     for inner in ("", "data", "BSDS500/data", "BSR/BSDS500/data"):
         images = folder / inner / "images"
         if (images / "train").is_dir() or (images / "test").is_dir():
@@ -195,24 +189,19 @@ def _bsds500_images(folder):
 
 def open_coco(folder, scale):
     """The published train2017 and, if it exists, val2017; or any folder of images."""
-    train, val = _coco_folders(folder)
-    splits = [hr_only(list_images(path)) if path else [] for path in (train or folder, val)]
+    splits = [hr_only(list_images(path)) if path else []
+              for path in find_coco(folder) or (folder, None)]
     return _prepared(splits, Preparation(resize=384))
 
 
-def is_coco(folder, scale):
-    """Whether a folder has the published layout."""
-    return _coco_folders(folder)[0] is not None
-
-
-def _coco_folders(folder):
-    """The folders (train, val) of the newest year; None where there is none."""
+def find_coco(folder, scale=None):
+    """The published folders (train, val or None) of the newest year, else None."""
     inside = sub_folders(folder)
     for folders in (inside, sub_folders(inside["images"]) if "images" in inside else {}):
         for year in ("2017", "2014"):
             if f"train{year}" in folders:
                 return folders[f"train{year}"], folders.get(f"val{year}")
-    return None, None
+    return None
 
 
 def _prepared(splits, preparation):

@@ -12,6 +12,7 @@ import numpy as np
 
 from common.cli import UserError
 from common.data.patches import Order, share_of
+from common.files import existing_folder
 
 
 class LumaPatches:
@@ -94,9 +95,7 @@ def find_luma_files(data_dir, scale: int) -> tuple:
     Raises:
         UserError: the folder does not exist, or has no training patches.
     """
-    folder = Path(data_dir)
-    if not folder.is_dir():
-        raise UserError(f"no such folder: {folder}; give the folder of the .h5 files")
+    folder = existing_folder(data_dir)
     found = {"patches": None, "images": None}
     for path in sorted(folder.glob(f"*_x{scale}.h5")):
         with _opened(path) as file:

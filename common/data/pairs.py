@@ -97,35 +97,33 @@ def pair_by_name(hr: list, lr: list) -> list:
     Raises:
         UserError: an image has no partner, or two have the same name.
     """
-    attempts = [_keyed(hr, lr, *suffixes) for suffixes in _SUFFIXES]
-    for hr_key, lr_key, common in attempts:
-        if len(common) == len(hr) == len(lr):
-            partners = {key: path for path, key in lr_key.items()}
-            return [Pair(path.stem, path, partners[hr_key[path]]) for path in hr]
-    hr_key, lr_key, common = max(attempts, key=lambda attempt: len(attempt[2]))
-    raise UserError(next(_mismatches(hr_key, lr_key, common)))
+    attempts = [(_by_key(hr, hr_suffix), _by_key(lr, lr_suffix))
+                for hr_suffix, lr_suffix in _SUFFIXES]
+    for left, right in attempts:
+        if left.keys() == right.keys() and len(left) == len(hr) and len(right) == len(lr):
+            return [Pair(path.stem, path, right[key][0]) for key, (path,) in left.items()]
+    left, right = max(attempts, key=lambda attempt: len(attempt[0].keys() & attempt[1].keys()))
+    for ours, others, kind in ((left, right, "LR"), (right, left, "HR")):
+        for key, (path, *more) in ours.items():
+            if more:
+                raise UserError(f"{path} and {more[0]} have the same name; keep one of them")
+            if key not in others:
+                folder = next(iter(others.values()), [path])[0].parent
+                raise UserError(f"no {kind} image for {path} in {folder}")
+    raise AssertionError("the images pair up")
+
+
+def _by_key(paths, suffix):
+    """{name without suffix: [paths]}."""
+    found = {}
+    for path in paths:
+        found.setdefault(suffix.sub("", path.stem), []).append(path)
+    return found
 
 
 def without_role(name: str) -> str:
     """A file's stem without scale and role: img_001 of img_001_SRF_2_HR."""
     return _ROLE.sub("", name)
-
-
-def _keyed(hr, lr, hr_suffix, lr_suffix):
-    hr_key = {path: hr_suffix.sub("", path.stem) for path in hr}
-    lr_key = {path: lr_suffix.sub("", path.stem) for path in lr}
-    return hr_key, lr_key, set(hr_key.values()) & set(lr_key.values())
-
-
-def _mismatches(hr_key, lr_key, common):
-    for keys, others, kind in ((hr_key, lr_key, "LR"), (lr_key, hr_key, "HR")):
-        seen = {}
-        for path, key in keys.items():
-            if key in seen:
-                yield f"{seen[key]} and {path} have the same name; keep one of them"
-            if key not in common:
-                yield f"no {kind} image for {path} in {next(iter(others), path).parent}"
-            seen[key] = path
 
 
 # Suffixes to ignore in HR and LR names. The first choice that pairs all files wins, so that names

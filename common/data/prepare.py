@@ -2,7 +2,7 @@
 
 import hashlib
 import io
-from dataclasses import dataclass, fields, replace
+from dataclasses import dataclass, fields
 
 import numpy as np
 from PIL import Image
@@ -63,14 +63,6 @@ class Preparation:
 
     def _named(self):
         return [field.name for field in fields(self) if getattr(self, field.name) != field.default]
-
-    def hr_only(self) -> "Preparation":
-        """Only the settings for the HR image."""
-        return Preparation(crop=self.crop, resize=self.resize)
-
-    def lr_only(self) -> "Preparation":
-        """Only the settings for the LR image."""
-        return replace(self, crop=0, resize=0)
 
     def hr_size(self, size) -> tuple:
         """(height, width) of the HR image from a file of `size`, which `resize` does not need."""
