@@ -81,7 +81,7 @@ def test_bsds500_from_its_published_archive(run, server, tmp_path):
     assert "is there already" in run(*command, cwd=tmp_path, env=NO_PROXY).stdout
     command[3] = "div2k"
     done = run(*command, cwd=tmp_path, env=NO_PROXY)
-    assert done.returncode == 2 and done.stderr.startswith("error: cannot fetch http://127.0.0.1")
+    assert done.returncode == 2 and done.stderr.startswith("error: cannot download http://127.0.0.1")
     assert "404" in done.stderr and done.stderr.count("\n") == 1
 
 

@@ -95,7 +95,7 @@ def test_file_arrives_whole(server, tmp_path, faults):
 
 def test_goes_on_where_an_earlier_call_stopped(server, tmp_path):
     server.faults = ["breaks off", *[500] * module.ATTEMPTS]
-    with pytest.raises(UserError, match=r"cannot fetch http://.*a\.bin: .*500.*again"):
+    with pytest.raises(UserError, match=r"cannot download http://.*a\.bin: .*500.*again"):
         fetch(f"{server.url}/a.bin", tmp_path / "a.bin", SHA)
     assert (tmp_path / "a.bin.part").read_bytes() == DATA[:len(DATA) // 2]
     assert not (tmp_path / "a.bin").exists()
@@ -141,7 +141,7 @@ def test_a_lie_about_the_length_is_found_out(server, tmp_path):
 @pytest.mark.parametrize("status", [404, 403, 410])
 def test_a_missing_file_is_not_asked_for_again(server, tmp_path, status):
     server.faults = [status]
-    with pytest.raises(UserError, match=f"{status}.*may have moved.*a.bin by other means") as error:
+    with pytest.raises(UserError, match=f"{status}.*may have moved.*a.bin yourself") as error:
         fetch(f"{server.url}/a.bin", tmp_path / "a.bin")
     assert len(server.ranges) == 1 and "\n" not in str(error.value) and not leftovers(tmp_path)
 
@@ -151,7 +151,7 @@ def test_an_address_that_cannot_be_reached(server, tmp_path, monkeypatch):
     server.server_close()
     with pytest.raises(UserError, match="cannot be reached .*refused.*check the network"):
         fetch(f"{server.url}/a.bin", tmp_path / "a.bin")
-    with pytest.raises(UserError, match="no http or https address"):
+    with pytest.raises(UserError, match="not an http or https URL"):
         fetch("file:///etc/hostname", tmp_path / "a.bin")
 
 
