@@ -15,8 +15,8 @@ from common.data.sets import describe, open_images
 from common.files import make_folder, write_text
 from common.flags import OneLineParser
 from common.images import read_image, read_rgb, write_image
-from scripts.network_options import add_network_options, open_upscaler
-from scripts.weight_folders import choose_networks
+from models.choose import add_network_options, open_upscaler
+from models.weight_folders import choose_networks
 
 # Functions of (sr, hr, crop_border, channel). Only the first two compare a channel.
 METRICS = {

@@ -19,7 +19,7 @@ from common.files import atomic_folder, atomic_path
 from common.flags import OneLineParser
 from common.images import read_rgb
 from common.inference import frozen
-from scripts.network_options import choose_weights
+from models.choose import choose_weights
 
 TOLERANCE = 0.05  # the largest difference from Keras in any value of the check, of 255
 _SIZES = ((64, 96), (37, 53))  # of the check's images

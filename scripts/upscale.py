@@ -21,7 +21,7 @@ from common.images import (
     read_size,
     write_image,
 )
-from scripts.network_options import add_network_options, choose_weights, open_upscaler
+from models.choose import add_network_options, choose_weights, open_upscaler
 
 
 def main(argv):

@@ -13,8 +13,8 @@ from common.cli import UserError
 from common.nn.keras_compat import set_seed, tf
 from common.training.checkpoints import Checkpoints
 from common.training.ema import Ema
+from models.weight_folders import find_weights
 from scripts.evaluate import main
-from scripts.weight_folders import find_weights
 
 SMALL = {"num_blocks": 1, "num_filters": 8, "res_scale": 1}
 

@@ -8,16 +8,16 @@ from pathlib import Path
 import models
 from common.cli import UserError, one_line
 from common.device.open import quiet_tensorflow
-from scripts.network_options import Choice, choose_scales
+from models.choose import Choice, choose_scales
 
 Found = namedtuple("Found", "name path checkpoint")  # path: of the .h5 that describes the network
 
 
 def choose_networks(arguments, temporary):
-    """Which networks are meant, at which scales.
+    """Which networks a command means, at which scales.
 
-    A file that was named must fit what was asked for; of a folder, what fits is taken, and what
-    cannot be read gets a line on stderr.
+    A file must hold what was asked for. Of a folder, the weights that do are taken, and those that
+    cannot be read get a line on stderr.
 
     Args:
         arguments: with `weights`, a file or folder, or None for what comes with the zoo; `model`
@@ -33,7 +33,7 @@ def choose_networks(arguments, temporary):
     """
     if arguments.model == "bicubic":
         return [(None, [Choice(None, "bicubic", scale) for scale in arguments.scale])], []
-    quiet_tensorflow(arguments.chip)  # the registry imports it
+    quiet_tensorflow(arguments.chip)
     if arguments.weights is None:
         paths = [models.bundled_weights(arguments.model, scale) for scale in arguments.scale]
         return [(path.name, choose_scales(path, arguments.model, [scale]))

@@ -1,4 +1,4 @@
-"""What the commands that run a network share: its options, which weights are meant, opening it."""
+"""Which model, weights and options a command means, and opening them as an `Upscaler`."""
 
 import inspect
 from collections import namedtuple
@@ -16,27 +16,28 @@ def add_network_options(parser):
     parser.add_argument("--tile", type=int, default=0, metavar="N",
                         help="side of a tile in LR pixels; 0: whole images, large ones in tiles")
     parser.add_argument("--tile_overlap", type=int, metavar="N",
-                        help="LR pixels around a tile; default: what the network sees, at most 32")
+                        help="LR pixels around a tile; default: the network's receptive field, "
+                             "at most 32")
     parser.add_argument("--self_ensemble", action="store_true",
                         help="mean over the 8 flips and rotations: better, 8 times the work")
     parser.add_argument("--recursions", type=int, metavar="N",
-                        help="of a recursive network (bsrn): fewer than it was trained with, for "
-                             "a cheaper answer")
+                        help="of a recursive network (bsrn): fewer than it was trained with, "
+                             "which is faster")
     parser.add_argument("--interpolate", type=float, metavar="ALPHA",
-                        help="run with (1 - ALPHA) times the weights and ALPHA times those of "
+                        help="blend: (1 - ALPHA) times the weights plus ALPHA times those of "
                              "--to_weights, of the same network")
-    parser.add_argument("--to_weights", metavar="W", help="weight file (.h5) of --interpolate")
+    parser.add_argument("--to_weights", metavar="W", help="the other weight file (.h5) of --interpolate")
     parser.add_argument("--precision", choices=PRECISIONS, default="auto",
                         help="auto: mixed_float16 on a GPU, float32 on a CPU")
     parser.add_argument("--chip", choices=CHIPS, default="auto", help="device to run on")
 
 
 def choose_weights(arguments):
-    """Find the weights that are meant and check that they hold what was asked for.
+    """Find the weights of a command and check that they hold what was asked for.
 
     Args:
-        arguments: with `weights`, a zoo `.h5` or None for the ones that come with the zoo (EDSR x2
-            unless named); `model` and `scale` that they must hold, None for any; and `chip`.
+        arguments: with `weights`, a zoo `.h5` or None for bundled ones (EDSR x2 unless named);
+            `model` and `scale` that they must hold, None for any; and `chip`.
 
     Returns:
         `Choice`: path, name of the model, scale.
@@ -44,7 +45,7 @@ def choose_weights(arguments):
     Raises:
         UserError: no such weights, or of another model or scale.
     """
-    quiet_tensorflow(arguments.chip)  # the registry imports it
+    quiet_tensorflow(arguments.chip)
     path = arguments.weights or models.bundled_weights(arguments.model or "edsr",
                                                        arguments.scale or 2)
     choices = choose_scales(path, arguments.model, arguments.scale and [arguments.scale])
@@ -55,7 +56,7 @@ def choose_weights(arguments):
 
 
 def choose_scales(path, model=None, scales=None):
-    """The choices that a weight file offers, after checking that it holds what was asked for.
+    """What a weight file holds, after checking that it is what was asked for.
 
     Args:
         path: a zoo `.h5`.
@@ -85,8 +86,8 @@ def open_upscaler(choice, arguments, progress=False):
     """Open the device and the chosen network as an `Upscaler`.
 
     Raises:
-        UserError: `--recursions` for a network that does not have so many, or has none; a
-            misfit of `--interpolate` and `--to_weights`.
+        UserError: `--recursions` for a network that has fewer or none; `--interpolate` without
+            `--to_weights` or the other way round.
     """
     from common import weights
     from common.inference.upscaler import Upscaler
