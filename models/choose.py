@@ -26,7 +26,8 @@ def add_network_options(parser):
     parser.add_argument("--interpolate", type=float, metavar="ALPHA",
                         help="blend: (1 - ALPHA) times the weights plus ALPHA times those of "
                              "--to_weights, of the same network")
-    parser.add_argument("--to_weights", metavar="W", help="the other weight file (.h5) of --interpolate")
+    parser.add_argument("--to_weights", metavar="W",
+                        help="the other weight file (.h5) of --interpolate")
     parser.add_argument("--precision", choices=PRECISIONS, default="auto",
                         help="auto: mixed_float16 on a GPU, float32 on a CPU")
     parser.add_argument("--chip", choices=CHIPS, default="auto", help="device to run on")
