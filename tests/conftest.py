@@ -94,7 +94,7 @@ def vgg_file(tmp_path_factory):
     """A file laid out as the VGG19 weights of Keras, with random values in it."""
     import h5py
 
-    from common.nn import vgg
+    from common.training import vgg
 
     path = tmp_path_factory.mktemp("vgg") / vgg.FILE
     rng = np.random.default_rng(0)

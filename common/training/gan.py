@@ -191,7 +191,7 @@ def _adam(options):
 def _perceptual(options):
     if not options.perceptual_weight:
         return None
-    from common.nn.vgg import VggFeatures
+    from common.training.vgg import VggFeatures
 
     features = VggFeatures(options.vgg_weights, options.vgg_layers, options.vgg_before_relu,
                            options.vgg_feature_scale)

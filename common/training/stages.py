@@ -153,7 +153,7 @@ def check(options):
     if options.label_noise > 1:
         raise UserError(f"--label_noise {options.label_noise}: at most 1")
     if options.stage != "psnr" and options.perceptual_weight and not options.evaluate_only:
-        from common.nn.vgg import LAYERS, find_weights
+        from common.training.vgg import LAYERS, find_weights
 
         unknown = [name for name in options.vgg_layers if name not in LAYERS]
         if unknown:

@@ -5,7 +5,8 @@ import re
 import numpy as np
 
 from common.cli import UserError
-from common.weights.kinds import KINDS, read_arrays, recognise
+from common.weights.kinds import KINDS, recognise
+from common.weights.readers import read_arrays
 
 
 class Source:

@@ -76,8 +76,8 @@ def _rows(name, precision, seconds, parts, reasons):
 
 def _options(folder):
     """The options of the step, with a file of VGG19 weights in the folder."""
-    from common.nn import vgg
     from common.nn.keras_compat import save_h5, set_seed
+    from common.training import vgg
     from models.esrgan.train import EsrganOptions
 
     options = EsrganOptions(stage="gan", vgg_weights=str(Path(folder) / vgg.FILE), **SETTING)
@@ -104,7 +104,7 @@ def _weights(step):
 
 
 def _features(options):
-    from common.nn.vgg import VggFeatures
+    from common.training.vgg import VggFeatures
 
     return VggFeatures(options.vgg_weights, options.vgg_layers, options.vgg_before_relu,
                        options.vgg_feature_scale)

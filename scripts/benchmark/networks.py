@@ -149,7 +149,7 @@ def torch_chain(model):
     """A Keras model of one layer after the other as a PyTorch module with the same weights.
 
     Args:
-        model: the VGG-style discriminator, or `common.nn.vgg.build` of one layer.
+        model: the VGG-style discriminator, or `common.training.vgg.build` of one layer.
 
     Returns:
         a module in the channels_last memory format: RGB (N, 3, H, W) in [0, 255] to what the model

@@ -176,7 +176,7 @@ def _with_vgg(options):
         return
     import h5py
 
-    from common.nn.vgg import BLOCKS
+    from common.training.vgg import BLOCKS
 
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder, "vgg19.h5")

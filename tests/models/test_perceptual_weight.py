@@ -12,8 +12,8 @@ from scipy.signal import correlate2d
 
 from common.flags import parse
 from common.nn.losses import PIXEL_LOSSES, perceptual
-from common.nn.vgg import VggFeatures
 from common.training.gan_losses import GAN_LOSSES
+from common.training.vgg import VggFeatures
 from models.esrgan.train import EsrganOptions
 from models.srdrm.train import SrdrmOptions
 from models.srgan.train import SrganLines, SrganOptions

@@ -70,7 +70,7 @@ def write(path, kind):
     ("matlab 7.3", "MATLAB 7.3"), ("hdf5", "HDF5 file without"), ("zoo", "of this zoo already"),
     ("torchscript", "TorchScript"), (".keras", ".keras archive"), ("zip", "zip archive of one.txt"),
     ("cut zip", "cut off"), ("pickle", "paddle"), ("png", "PNG"), ("safetensors", "safetensors"),
-    ("empty", "empty"), ("json", "text"), ("noise", "no kind that is known"),
+    ("empty", "empty"), ("json", "text"), ("noise", "an unknown kind"),
 ])
 def test_a_file_is_recognised_by_its_content(kind, told, tmp_path):
     path = tmp_path / "weights.bin"

@@ -10,9 +10,9 @@ import pytest
 import scipy.signal
 
 from common.cli import UserError
-from common.nn import vgg
 from common.nn.keras_compat import tf
 from common.nn.losses import l1, perceptual
+from common.training import vgg
 
 
 def by_hand(path, image, layers):

@@ -1,0 +1,109 @@
+"""Read the states of PyTorch and PaddlePaddle files: nested dicts of arrays in a pickle."""
+
+from __future__ import annotations
+
+import os
+import pickle
+
+import numpy as np
+
+from common.cli import UserError
+from common.weights import array_pickle
+from common.weights.kinds import damaged
+
+# Keys below which a training program keeps the network's state, the preferred ones first.
+_WRAPPERS = ("params_ema", "params", "state_dict", "model_state_dict", "model", "generator")
+
+
+def read_arrays(path: str | os.PathLike, kind: str) -> tuple[dict[str, np.ndarray], str]:
+    """Read the float arrays of a file as float32.
+
+    Args:
+        path: the file.
+        kind: a key of `READERS`.
+
+    Returns:
+        dict of name -> array, and a note on which of several states was chosen, or "".
+
+    Raises:
+        UserError: the file is damaged, holds other objects than arrays, or PyTorch is missing.
+    """
+    read, arrays_of = READERS[kind]
+    state, note = _unwrapped(read(path))
+    with damaged(path):
+        return arrays_of(state), note
+
+
+def _read_torch(path):
+    try:
+        import torch
+    except ImportError as error:
+        raise UserError(f"{path} is a PyTorch file and PyTorch is not installed; install it with "
+                        "pip install torch") from error
+    with damaged(path):
+        try:
+            return torch.load(str(path), map_location="cpu", weights_only=True)
+        except pickle.UnpicklingError as error:
+            if "Unsupported" not in str(error):
+                raise
+            raise UserError(f"{path} holds Python objects beside arrays and is not opened, since "
+                            "that could run code; save the network's state_dict alone") from error
+
+
+def _read_paddle(path):
+    with damaged(path), open(path, "rb") as file:
+        try:
+            return array_pickle.load(file)
+        except array_pickle.Refused as error:
+            raise UserError(f"{path} is a Python pickle that holds {error} beside arrays and is "
+                            "not opened, since that could run code") from error
+
+
+def _unwrapped(content):
+    """The network's state in a file, and a note on which was chosen of several."""
+    note = ""
+    while isinstance(content, dict):
+        inner = [key for key in _WRAPPERS if isinstance(content.get(key), dict)]
+        if not inner:
+            break
+        if inner[:2] == ["params_ema", "params"]:
+            note = "took params_ema, the averaged weights, and not params"
+        content = content[inner[0]]
+    return content, note
+
+
+def _torch_arrays(state):
+    import torch
+
+    return _float_arrays(state, lambda value: value.float().numpy()
+                         if isinstance(value, torch.Tensor) and value.is_floating_point() else None)
+
+
+def _paddle_arrays(state):
+    """The values are arrays or pairs of a name and an array; a long one may be in slices."""
+    def array_of(value):
+        value = value[1] if isinstance(value, tuple) and len(value) == 2 else value
+        if isinstance(value, np.ndarray) and value.dtype.kind == "f":
+            return value.astype("float32")
+        return None
+
+    if isinstance(state, dict):
+        for name, plan in state.pop("UnpackBigParamInfor@@", {}).items():
+            slices = [state.pop(part) for part in plan["slices"]]
+            state[name] = np.concatenate(slices).reshape(plan["OriginShape"])
+    return _float_arrays(state, array_of)
+
+
+def _float_arrays(state, array_of):
+    arrays = {}
+    for name, value in state.items() if isinstance(state, dict) else ():
+        array = array_of(value)
+        if array is not None and isinstance(name, str):
+            arrays[name] = array
+    for prefix in ("module.", "model."):  # DataParallel, or a class around the network
+        if all(name.startswith(prefix) for name in arrays):
+            arrays = {name[len(prefix):]: array for name, array in arrays.items()}
+    return arrays
+
+
+READERS = {"torch": (_read_torch, _torch_arrays), "paddle": (_read_paddle, _paddle_arrays)}
