@@ -508,13 +508,14 @@ def test_paired_folders_named_one_by_one(tmp_path):
         open_folders(a, b, None, None, 4, choices=Choices(preparation=Preparation(jpeg=50)))
 
 
-def test_one_table_for_help_error_and_readme(tmp_path):
+def test_one_table_for_help_error_and_docs(tmp_path):
     assert {"demo", "div2k", "paired", "folder", "t91", "bsds500", "set5", "set14", "bsd100",
             "urban100", "coco", "usr248", "hdf5"} <= set(DATASETS)
     with pytest.raises(UserError) as error:
         open_dataset("what", tmp_path, 2)
-    readme = (Path(__file__).resolve().parents[3] / "README.md").read_text(encoding="utf-8")
+    root = Path(__file__).resolve().parents[3]
+    page = (root / "docs" / "training.md").read_text(encoding="utf-8")
     for name, line in zip(DATASETS, markdown()):
         assert f"{name}: {DATASETS[name].summary}" in describe() and name in str(error.value)
         assert line.startswith(f"- `{name}`: ")
-        assert line in readme, f"README.md lacks the line of {name}: common.data.sets.markdown"
+        assert line in page, f"docs/training.md lacks the line of {name}: common.data.sets.markdown"
