@@ -1,4 +1,4 @@
-"""Read a command line as flags and values, for the models' `modelzoo.py`."""
+"""Read command lines as flags and values, for code that is not an argument parser."""
 
 from common.cli import UserError
 
@@ -30,6 +30,17 @@ def pairs(argv, short=None, lists=()):
         else:
             result.append((word, None))
     return result
+
+
+def value_of(argv, flag, short=None):
+    """The last value of a long flag, "" where it has none, None where the flag is absent."""
+    values = [value or "" for name, value in pairs(argv, short) if name == flag]
+    return values[-1] if values else None
+
+
+def has(argv, *flags, short=None):
+    """Whether one of the long flags is there, with or without a value."""
+    return any(name in flags for name, _ in pairs(argv, short) if name)
 
 
 def words(flags):

@@ -18,6 +18,7 @@ from common.cli import UserError
 from common.device.open import open_device, quiet_tensorflow
 from common.files import write_text
 from common.flags import OneLineParser
+from common.modelzoo.flags import pairs, value_of, words
 from common.scales import scale_name, scale_tuple
 
 CALLS = 3
@@ -151,7 +152,7 @@ def _stages(name, flags):
     model = models.model(name)
     small = [f"--{key}={list(value) if isinstance(value, tuple) else value}"
              for key, value in {**model.small, "batch_size": 2}.items()]
-    scale = next((flag.split("=")[-1] for flag in flags if flag.startswith("--scale=")), None)
+    scale = value_of(flags, "--scale")
     small.append(f"--patch_size={32 if scale == '1' else 16}")
     options = read_options(model.recipe, [*small, *flags],
                            f"python -m scripts.npu_check --model {name}")
@@ -267,32 +268,18 @@ def _row(name, scale, mode, stage, findings, count, support):
 
 def _read(argv):
     """The command's own arguments, and the flags that belong to the train command."""
-    own, flags, rest = [], [], list(argv)
-    while rest:
-        word = rest.pop(0)
-        target = own if word.split("=")[0] in _OWN else flags
-        takes_value = "=" not in word and rest and not rest[0].startswith("--")
-        target.append(word)
-        if takes_value:
-            target.append(rest.pop(0))
-    arguments = _parser().read(own)
+    given = pairs(argv)
+    arguments = _parser().read(words(flag for flag in given if _is_own(*flag)))
     if arguments.model is None:
         raise UserError("--model names the network to check, or all")
-    flags = _joined(flags)
+    flags = words(flag for flag in given if not _is_own(*flag))
     if arguments.model == "all" and any(not flag.startswith("--scale=") for flag in flags):
         raise UserError(f"{flags[0].split('=')[0]} is for one network; name it with --model")
     return arguments, flags
 
 
-def _joined(flags):
-    """["--a", "1", "--b"] as ["--a=1", "--b"]."""
-    joined = []
-    for word in flags:
-        if joined and not word.startswith("--"):
-            joined[-1] += f"={word}"
-        else:
-            joined.append(word)
-    return joined
+def _is_own(name, value):
+    return (value if name is None else name) in _OWN
 
 
 def _parser():

@@ -7,7 +7,6 @@ import subprocess
 import sys
 import time
 from pathlib import Path
-from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -109,7 +108,7 @@ def test_a_worker_that_is_killed_ends_all_and_all_go_on_together(run, start, tmp
     os.kill(int(workers[1]), signal.SIGKILL)
     _, errors = process.communicate(timeout=120)
     assert process.returncode == 128 + signal.SIGKILL and time.monotonic() - began < 30
-    assert "error: worker 1 was killed by SIGKILL; the others are ended" in errors
+    assert "error: worker 1 was killed by SIGKILL; stopping the others" in errors
     assert "Traceback" not in errors
     again = run(*launch, "broken", cwd=tmp_path)
     assert again.returncode == 0 and "resuming after step" in again.stdout + again.stderr
@@ -147,8 +146,7 @@ def test_without_the_launcher_a_process_that_is_lost_is_reported(start, tmp_path
 def test_gpus_are_shared_where_the_command_may_use_them(monkeypatch, flags, shares):
     given = []
     monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "0,1")
-    monkeypatch.setattr(launch, "_Workers", lambda command, count, gpus: given.append(gpus) or
-                        SimpleNamespace(wait=lambda: 0))
+    monkeypatch.setattr(launch, "_workers", lambda command, count, gpus: given.append(gpus) or [])
     assert launch.main(["--workers", "2", "python", "-m", "models.edsr.train", *flags]) == 0
     assert given == [shares]
 
