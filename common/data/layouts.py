@@ -241,7 +241,7 @@ def open_benchmark(folder, scale):
     return [], pairs
 
 
-def is_benchmark(folder, scale):
+def is_benchmark(folder):
     """Whether a folder, which has the name of such a set, has images too."""
     return bool(find_images(folder)) or any(
         name in ("hr", "gt", "sr") or name.startswith("image_srf_") for name in sub_folders(folder))

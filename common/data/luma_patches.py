@@ -1,4 +1,4 @@
-"""HDF5 files of luma patches, as published for training SRCNN-like models.
+"""HDF5 files of luma patches, as published with programs that train networks on luma.
 
 A file such as `91-image_x2.h5` has two arrays `lr` and `hr` (patches, height, width) for training;
 one such as `Set5_x2.h5` has whole images for validation in two groups, `lr/0`, `lr/1`, ... and

@@ -49,6 +49,11 @@ class DataSet:
     val_set: Optional[str] = None
     train_test_ratio: Optional[float] = None
 
+    def find_in(self, folder: Path) -> Optional[Path]:
+        """The sub-folder that has one of the set's usual names; None where there is none."""
+        inside = sub_folders(folder)
+        return next((inside[name.lower()] for name in self.folders if name.lower() in inside), None)
+
 
 def open_dataset(name: str, data_dir, scale: int, val_dir=None, *,
                  choices: Choices = NO_CHOICES, headers: Optional[dict] = None) -> Splits:
@@ -174,27 +179,24 @@ def _folder(entry, data_dir, scale, joined):
     if data_dir is None:
         raise UserError(f"the data set {entry.name} needs --data_dir")
     folder = existing_folder(data_dir)
-    inside = sub_folders(folder)
-    found = next((inside[name.lower()] for name in entry.folders if name.lower() in inside), None)
-    if found:
-        return found
+    found = entry.find_in(folder)
+    if found or (joined and entry.folders and entry.recognise and entry.recognise(folder, scale)):
+        return found or folder
     if joined and not entry.folders:
         raise UserError(f"the data set {entry.name} has no folder name of its own and cannot be "
                         "joined with others")
-    if joined and entry.recognise and entry.recognise(folder, scale):
-        return folder
     if joined:
         raise UserError(f"no {entry.name} in {folder}: expected the sub-folder "
                         f"{' or '.join(entry.folders)}")
-    owner = next((other for other in DATASETS.values() if _is_named(folder, other)), None)
-    if entry.folders and owner and not _is_named(folder, entry):
+    owner = next((other for other in DATASETS.values() if _is_named(folder, other.folders)), None)
+    if entry.folders and owner and not _is_named(folder, entry.folders):
         raise UserError(f"no {entry.name} in {folder}, which by its name is the folder of "
                         f"{owner.name}; correct --dataset or --data_dir")
     return folder
 
 
-def _is_named(folder, entry):
-    return folder.resolve().name.lower() in [name.lower() for name in entry.folders]
+def _is_named(folder, names):
+    return folder.resolve().name.lower() in [name.lower() for name in names]
 
 
 def _open(parts, scale):
@@ -208,20 +210,17 @@ def _open(parts, scale):
 def _val_beside(parts, data_dir, scale):
     """(validation images, their folder) of a data set beside those that have none."""
     for entry, _ in parts:
-        if entry.val_set is None:
-            continue
-        inside, other = sub_folders(Path(data_dir)), DATASETS[entry.val_set]
-        for name in other.folders:
-            if name.lower() in inside:
-                folder = inside[name.lower()]
-                log_once(f"{entry.name} has no validation images here: validating on {folder}")
-                return other.open(folder, scale)[1], folder
+        other = DATASETS.get(entry.val_set)
+        folder = other.find_in(Path(data_dir)) if other else None
+        if folder:
+            log_once(f"{entry.name} has no validation images here: validating on {folder}")
+            return other.open(folder, scale)[1], folder
     return [], None
 
 
 def _benchmark(name, title, *folders):
     def recognise(folder, scale):
-        return _is_named(folder, DATASETS[name]) and layouts.is_benchmark(folder, scale)
+        return _is_named(folder, folders) and layouts.is_benchmark(folder)
 
     return DataSet(name, f"{title}, for evaluation: HR and LR_bicubic/X2, or image_SRF_2",
                    layouts.open_benchmark, recognise, folders)
