@@ -1,4 +1,4 @@
-"""Adding a model takes its folder and one registration: all commands and shared tests work on it."""
+"""Adding a model takes its folder and one registration: all commands and tests work on it."""
 
 import json
 import sys
