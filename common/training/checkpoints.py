@@ -24,11 +24,11 @@ class Checkpoints:
 
     def __init__(self, folder, tracked, keep=3):
         self.step = tf.Variable(0, dtype=tf.int64, trainable=False, name="step")
-        # Of 32 bits, since an NPU has no others: `beats_best` rounds in the same way.
+        # 32 bits, since an NPU has no others; `beats_best` rounds in the same way.
         self.best = tf.Variable(-1.0, dtype=tf.float32, trainable=False, name="best")
         self.tracked = [*tracked.values(), self.step, self.best]
         self._checkpoint = tf.train.Checkpoint(step=self.step, best=self.best, **tracked)
-        # Made when it is asked for, which of several processes all must do, and not in `restore`.
+        # TensorFlow creates it on first use, with a collective: all processes must do so here.
         self._checkpoint.save_counter.numpy()
         self._last = tf.train.CheckpointManager(self._checkpoint, str(folder), max_to_keep=keep,
                                                 checkpoint_name="step")
@@ -51,14 +51,14 @@ class Checkpoints:
         self._best.save(checkpoint_number=step)
 
     def forget_best(self):
-        """Let the next validation be the best so far."""
+        """Make the next validation the best so far."""
         self.best.assign(-1.0)
 
     def restore_latest(self):
-        """Take up the newest checkpoint that can be read; return its step, or 0 if there is none.
+        """Restore the newest checkpoint that can be read; return its step, 0 if there is none.
 
         Raises:
-            UserError: there are checkpoints, and none fits or can be read.
+            UserError: there are checkpoints, but none fits or can be read.
         """
         paths = list(reversed(self._last.checkpoints))
         for path in paths:
@@ -67,15 +67,15 @@ class Checkpoints:
             except UserError as error:
                 log.warning("%s; trying an older one", error)
         if paths:
-            raise UserError(f"no checkpoint in {self._last.directory} can be taken up; --resume no "
+            raise UserError(f"no checkpoint in {self._last.directory} can be restored; --resume no "
                             "starts over")
         return 0
 
     def restore(self, path):
-        """Take up one checkpoint: its path without suffix, or a folder that holds some.
+        """Restore one checkpoint: its path without suffix, or a folder that holds some.
 
         Returns:
-            the number of steps it had done.
+            the step after which it was saved.
 
         Raises:
             UserError: nothing there, damaged, or of another network or optimizer.

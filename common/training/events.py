@@ -51,7 +51,7 @@ class Metrics:
 
     Args:
         folder: the run's folder.
-        step: the step a run goes on from; what an interrupted run wrote after it is dropped.
+        step: the step a run resumes after; rows that an interrupted run wrote later are dropped.
     """
 
     def __init__(self, folder, step=0):
@@ -65,7 +65,7 @@ class Metrics:
         self._summary = tf.summary
 
     def add(self, step, **values):
-        """Record scalars of a step."""
+        """Record the scalars of a step."""
         row = {"step": step, **values}
         self.rows.append(row)
         self._file.write(json.dumps(row) + "\n")
@@ -79,7 +79,7 @@ class Metrics:
             self._summary.image(name, image[None], step=step)
 
     def close(self):
-        """Write out everything."""
+        """Flush and close the files."""
         self._tensorboard.close()
         self._file.close()
 

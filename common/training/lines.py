@@ -2,19 +2,19 @@
 
 
 class Lines:
-    """The wording of the log; a model whose log reads otherwise overrides a method."""
+    """The default wording; a model with another log overrides a method."""
 
-    per_epoch = False  # whether each epoch begins with a line and has a bar of its own
+    per_epoch = False  # whether each epoch has its own line and progress bar
 
     def __init__(self, options):
         self.options = options
 
     def begin_epoch(self, epoch):
-        """Before an epoch, where it has a line."""
+        """Before an epoch, if `per_epoch`."""
         return f"Epoch {epoch}"
 
     def step(self, done, total, losses, rate, times, scale):
-        """After `--log_every` steps; `losses` are means since the last line, `times` of `Clock`."""
+        """After `--log_every` steps; `losses`: means since the last line, `times`: of `Clock`."""
         parts = "".join(f" - {name}: {value:.5f}" for name, value in losses.items()
                         if name != "loss")
         return f"Step nr: [{done}/{total}] - Loss: {losses['loss']:.5f}{parts} - Lr: {rate:.7f}"

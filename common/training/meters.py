@@ -1,18 +1,18 @@
-"""What the loop counts while it runs: means of the losses, and where the time goes."""
+"""Counters of the loop: means of the losses, where the time goes, signals received."""
 
 import signal
 import time
 
 
 class Window:
-    """Means of the logged values since they were last asked for, summed up on the device."""
+    """Means of the logged values since the last call of `means`, summed up on the device."""
 
     def __init__(self):
         self.last = {}
         self._sums, self._count = {}, 0
 
     def add(self, values):
-        """Take in a dict of scalar tensors."""
+        """Add a dict of scalar tensors."""
         for key, value in values.items():
             self._sums[key] = self._sums[key] + value if key in self._sums else value
         self._count += 1
@@ -26,10 +26,10 @@ class Window:
 
 
 class Clock:
-    """Seconds of the loop: in steps, waiting for data, and in all but validation and saving.
+    """Time of the loop: in steps, waiting for data, and in total without validation and saving.
 
     The first step is left out, since it compiles. On a GPU a step returns before it is done, so
-    that only `seconds_per_step` means something there.
+    only `seconds_per_step` is meaningful there.
     """
 
     def __init__(self, batch_size):
@@ -39,7 +39,7 @@ class Clock:
         self._first = True
 
     def lap(self, wait, step, pause):
-        """Take in the seconds of one turn of the loop."""
+        """Add the seconds of one turn of the loop."""
         self._laps += 1
         if self._laps == 0:
             self._began = time.perf_counter()
@@ -49,7 +49,7 @@ class Clock:
         self._paused += pause
 
     def read(self):
-        """Where the time went so far; {} before the second step."""
+        """The times so far, per step; {} before the second step."""
         if self._laps < 1:
             return {}
         total = time.perf_counter() - self._began - self._paused
@@ -59,7 +59,7 @@ class Clock:
 
 
 class Signals:
-    """Within `with`, SIGTERM and Ctrl-C are noted in `received` and the step under way is finished.
+    """Within `with`, SIGTERM and Ctrl-C set `received`, and the current step is finished.
 
     A second one takes effect at once.
     """

@@ -1,4 +1,4 @@
-"""The folder of a run: what is in it already, and whether a new start may go on with it."""
+"""The folder of a run: its files, and whether a new start may resume what it holds."""
 
 import json
 import os
@@ -37,11 +37,11 @@ class RunFolder:
         self._data = self.checkpoints / "data.txt"
 
     def holds_run(self):
-        """Whether a checkpoint of an earlier start is here."""
+        """Whether it holds a checkpoint of an earlier start."""
         return self.config.is_file() and (self.checkpoints / "checkpoint").is_file()
 
     def check_same(self, options, fingerprint):
-        """Refuse to go on with a run whose options or images would make it another one.
+        """Refuse to resume a run with options or images that would change what it learns.
 
         Args:
             options: of this start.
@@ -55,7 +55,7 @@ class RunFolder:
         differ = {key for key in now if key in before and before[key] != now[key]
                   and not about(type(options), key, "free")}
         again = "choose another --output_dir, or --resume no to start over"
-        if str(now.get("load")).startswith(os.path.join("psnr", "")):  # the first run is to stay
+        if str(now.get("load")).startswith(os.path.join("psnr", "")):  # keep the first stage
             again = (f"choose another --output_dir, or --stage gan --load {options.load} --resume "
                      "no to start the second stage over")
         if "load" in differ:
@@ -78,7 +78,7 @@ class RunFolder:
         return yaml.safe_load(self.config.read_text(encoding="utf-8"))
 
     def begin(self, options, fingerprint):
-        """Write down what this run is; it has no checkpoint yet."""
+        """Record the options and images of a run that starts now."""
         write_text(self._data, fingerprint + "\n")
         self.write_config(options)
 
@@ -107,7 +107,7 @@ class RunFolder:
 
 
 def _with_relative_load(values):
-    """Options whose `load` is named from the run's folder where it lies within: both may move."""
+    """Options with `load` relative to the run's folder if it lies inside, so that both may move."""
     if values.get("load") and values.get("output_dir"):
         path = os.path.relpath(values["load"], values["output_dir"])
         if not path.startswith(os.pardir):

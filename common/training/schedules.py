@@ -1,4 +1,4 @@
-"""Learning rates as pure functions of the step, so that a resumed run repeats them exactly."""
+"""Learning rates as pure functions of the step: a resumed run repeats them exactly."""
 
 import math
 
@@ -13,7 +13,7 @@ def learning_rate(step, options, steps):
         options: learning_rate, lr_schedule (constant, exponential, staircase, halve, cosine),
             decay_step, decay_epochs, decay_rate, halve_at, restarts, periods, restart_weights,
             min_learning_rate, warmup_steps of `TrainOptions`.
-        steps: with `total`, which cosine spreads its periods over, and `epoch`, steps of an epoch.
+        steps: a `Length`: `total` steps, over which cosine spreads its periods, and steps of an `epoch`.
     """
     peak, low = options.learning_rate, options.min_learning_rate
     if step < options.warmup_steps:
@@ -32,9 +32,9 @@ def learning_rate(step, options, steps):
 
 
 def batch_factor(options):
-    """What all rates are multiplied by for a larger batch: the linear scaling rule.
+    """The factor of all rates for a larger batch: the linear scaling rule.
 
-    arXiv 1706.02677, which has a warm-up as well (`warmup_steps`).
+    arXiv 1706.02677, which also uses a warm-up (`warmup_steps`).
     """
     return options.batch_size / options.scale_learning_rate if options.scale_learning_rate else 1.0
 
@@ -54,7 +54,7 @@ def _period(step, options, steps):
 
 
 def check_periods(options, total):
-    """Check that the cosine's periods fill the run and have a weight each.
+    """Check that the periods of cosine fill the run and that each has a weight.
 
     Raises:
         UserError: they do not.

@@ -1,4 +1,4 @@
-"""Options of the models that are trained in two stages: by a pixel loss, then as a GAN."""
+"""Options of models that train in two stages: with a pixel loss, then as a GAN."""
 
 from dataclasses import dataclass, fields, replace
 from functools import partial
@@ -91,7 +91,7 @@ class AdversarialOptions(TrainOptions, GanOptions, StageOptions):
 
 
 def plan_stages(name):
-    """The function of a model's options to those of its runs, for `training_command`."""
+    """A function from a model's options to the options of each of its runs, for its `Recipe`."""
     def plan(options):
         check(options)
         if options.evaluate_only:
@@ -104,7 +104,7 @@ def plan_stages(name):
         if options.stage == "gan":
             return [gan]
         if options.resume not in ("auto", "no"):
-            raise UserError("--resume PATH goes on with one stage: say --stage psnr or --stage gan")
+            raise UserError("--resume PATH resumes one stage: add --stage psnr or --stage gan")
         first = replace(options, output_dir=str(folder / "psnr"), train_steps=options.psnr_steps,
                         epochs=None, learning_rate=options.psnr_learning_rate, lr_schedule=None,
                         halve_at=None, periods=(), restart_weights=())
@@ -115,10 +115,10 @@ def plan_stages(name):
 
 
 def in_stage(options, stage):
-    """The options with the paper's values for the stage where none are given.
+    """The options of one stage, with the paper's values where none are given.
 
-    Those that the first stage has no use for are as if they were not given, so that it stays the
-    same run when they change.
+    Options that the first stage does not use get their defaults, so that it stays the same run
+    when they change.
     """
     values = {key: value for key, value in options.STAGES[stage].items()
               if getattr(options, key) is None}
@@ -132,7 +132,7 @@ def in_stage(options, stage):
 
 
 def discriminator_schedule(options):
-    """The options that the discriminator's learning rate follows."""
+    """The options of the discriminator's learning rate; None if it follows the generator's."""
     changes = {key: getattr(options, f"discriminator_{key}")
                for key in ("learning_rate", "lr_schedule", "halve_at")
                if getattr(options, f"discriminator_{key}") is not None}
@@ -140,18 +140,18 @@ def discriminator_schedule(options):
 
 
 def check(options):
-    """Raise a `UserError` for options that cannot be, or for missing VGG19 weights.
+    """Raise a `UserError` for options that contradict each other or missing VGG19 weights.
 
-    Before the first stage, so that nobody waits for hours to be told.
+    Called before the first stage, not hours later.
     """
     if len(options.vgg_layers) != len(options.vgg_layer_weights):
         raise UserError(f"--vgg_layers names {len(options.vgg_layers)} layers and "
                         f"--vgg_layer_weights {len(options.vgg_layer_weights)} factors")
     for key in ("beta1", "beta2", "ema_decay"):
         if getattr(options, key) >= 1:
-            raise UserError(f"--{key} {getattr(options, key)}: below 1")
+            raise UserError(f"--{key} must be below 1, got {getattr(options, key)}")
     if options.label_noise > 1:
-        raise UserError(f"--label_noise {options.label_noise}: at most 1")
+        raise UserError(f"--label_noise must be at most 1, got {options.label_noise}")
     if options.stage != "psnr" and options.perceptual_weight and not options.evaluate_only:
         from common.training.vgg import LAYERS, find_weights
 

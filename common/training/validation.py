@@ -1,4 +1,4 @@
-"""How good a model is on the validation images, beside bicubic enlargement."""
+"""PSNR and SSIM of a model on the validation images, beside bicubic enlargement."""
 
 import os
 from concurrent.futures import ThreadPoolExecutor
@@ -13,8 +13,8 @@ from common.nn.keras_compat import function, keras
 from common.nn.luma import CORE
 from common.training.pictures import Picture
 
-THREADS = min(4, os.cpu_count() or 1)  # that score images while the network makes the next
-WAITING = 2 * THREADS  # made images that are not scored yet, at most
+THREADS = min(4, os.cpu_count() or 1)  # they score images while the network enlarges the next one
+WAITING = 2 * THREADS  # at most so many enlarged images wait to be scored
 
 
 class Validation:
@@ -49,7 +49,7 @@ class Validation:
         """Measure now.
 
         Args:
-            samples: of so many first images the pictures are returned too.
+            samples: return the pictures of the first so many images too.
 
         Returns:
             ({scale: [(psnr, ssim)] per image}, list of `Picture` for a sheet).
@@ -81,7 +81,7 @@ class Validation:
         return scores, pictures
 
     def pictures(self, count):
-        """What the model makes of the first images, as `Picture`s."""
+        """Enlarge the first `count` images; return `Picture`s."""
         return self._measure(range(min(count, len(self.names))), count)[1]
 
     def _scores(self, sr, hr, scale):
@@ -91,12 +91,12 @@ class Validation:
 
 
 class LumaValidation:
-    """As `Validation`, for a luma model and luma images that are enlarged already.
+    """`Validation` for a luma model on luma images that were enlarged beforehand.
 
     Args:
         model: made by `common.nn.luma.luma_model`.
         images: list of (name, lr, hr), float (H, W) in [0, 1], both of one size.
-        scale: of the enlargement that was made.
+        scale: how much the images were enlarged.
         crop_border: as of `Validation`.
     """
 
@@ -109,7 +109,7 @@ class LumaValidation:
         self._core = function(lambda x: core(x, training=False))
 
     def bicubic(self, scale):
-        """PSNR and SSIM of the enlarged images as they are, [(psnr, ssim)] per image."""
+        """PSNR and SSIM of the enlarged input, [(psnr, ssim)] per image."""
         return [self._scores(lr * 255, hr * 255) for _, lr, hr in self._images]
 
     def __call__(self, samples=0):
@@ -135,7 +135,7 @@ class LumaValidation:
 
 
 def one_scale(model, scale):
-    """The model itself, or of a joint model the view with the one output."""
+    """A model with one output: the model itself, or the view of a joint model at one scale."""
     if not isinstance(model.output, dict):
         return model
     return keras.Model(model.input, model.output[f"x{scale}"])
