@@ -13,7 +13,7 @@ def learning_rate(step, options, steps):
         options: learning_rate, lr_schedule (constant, exponential, staircase, halve, cosine),
             decay_step, decay_epochs, decay_rate, halve_at, restarts, periods, restart_weights,
             min_learning_rate, warmup_steps of `TrainOptions`.
-        steps: a `Length`: `total` steps, over which cosine spreads its periods, and steps of an `epoch`.
+        steps: a `Length`; cosine spreads its periods over `total`.
     """
     peak, low = options.learning_rate, options.min_learning_rate
     if step < options.warmup_steps:
