@@ -1,6 +1,6 @@
-"""The zoo's networks in other engines, for `scripts.benchmark` to measure against.
+"""The zoo's networks in other engines, for `scripts.benchmark` to compare with.
 
-Each engine that is not installed, or cannot do a precision, raises `Unavailable` with the reason.
+An engine that is not installed, or lacks a precision, raises `Unavailable` with the reason.
 """
 
 import contextlib
@@ -14,7 +14,7 @@ from scripts.benchmark.networks import torch_network
 
 
 class Unavailable(Exception):
-    """Why an engine takes no part in a measurement."""
+    """Why an engine cannot take part in a measurement."""
 
 
 def require(*modules):
@@ -25,7 +25,7 @@ def require(*modules):
 
 
 def torch_inference(model, image, precision, threads):
-    """A function without arguments that runs PyTorch on one image.
+    """Prepare PyTorch to run one image.
 
     Args:
         model: a zoo EDSR of float32.
@@ -34,7 +34,7 @@ def torch_inference(model, image, precision, threads):
         threads: how many it may use.
 
     Returns:
-        function to float32 (H*scale, W*scale, 3).
+        function without arguments that returns float32 (H*scale, W*scale, 3).
     """
     require("torch")
     import torch
@@ -53,7 +53,7 @@ def torch_inference(model, image, precision, threads):
 
 
 def torch_training(model, batch, learning_rate, precision, threads, clip_norm=None):
-    """A function without arguments that takes one step of Adam on the L1 loss in PyTorch.
+    """Prepare PyTorch to take steps of Adam on the L1 loss.
 
     Args:
         model: a zoo model with the weights to start from.
@@ -64,8 +64,8 @@ def torch_training(model, batch, learning_rate, precision, threads, clip_norm=No
         clip_norm: bound of the norm of each gradient; None: no clipping.
 
     Returns:
-        function to the loss before the step; of a network with several outputs the mean of theirs,
-        each with twice the weight of the one before.
+        function without arguments that takes a step and returns the loss before it; of a network
+        with several outputs their mean, each with twice the weight of the one before.
     """
     require("torch")
     import torch
@@ -104,7 +104,7 @@ def onnxruntime_inference(model, image, precision, threads):
 
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads = threads
-    # Threads that spin after a run would take time from the engine that is measured next.
+    # Threads that spin after a run would take time from the engine measured next.
     options.add_session_config_entry("session.intra_op.allow_spinning", "0")
     session = onnxruntime.InferenceSession(onnx_bytes, options,
                                            providers=["CPUExecutionProvider"])

@@ -1,35 +1,47 @@
-"""ESRGAN's GAN step beside the sum of its parts and beside PyTorch, for `scripts.benchmark`."""
+"""Time ESRGAN's GAN step beside the sum of its parts and beside PyTorch."""
 
 import statistics
 import tempfile
+from functools import partial
 from pathlib import Path
 
-import numpy as np
-
-from scripts.benchmark.engines import Unavailable, require
+import models
+from scripts.benchmark.engines import require
 from scripts.benchmark.measuring import (
     PRECISIONS,
     check_losses,
+    gather,
     open_cpu,
     take_turns,
     timed_rows,
 )
 from scripts.benchmark.networks import torch_chain, torch_network
+from scripts.benchmark.training import random_batch
 
 # The rest of the step is the paper's.
 SETTING = {"scale": 4, "num_blocks": 4, "num_filters": 64, "num_growth": 32, "patch_size": 16,
            "batch_size": 4}
-# Small, since Keras and PyTorch add Adam's epsilon at different places, which the losses of a GAN
-# soon show.
+# Small, since Keras and PyTorch add Adam's epsilon in different places, which soon shows in the
+# losses of a GAN.
 LEARNING_RATE = 1e-6
 VGG = "random values: the time does not depend on them"
 
 
 def gan_step(name, arguments):
-    """One step of ESRGAN's GAN stage as its `build_step` makes it, in each precision.
+    """Time one step of ESRGAN's GAN stage as its `build_step` makes it.
 
-    The row `parts` is the sum of what a step cannot do without, each compiled and timed by itself
-    in the same turns; `ratio_to_parts` says what the step as a whole costs beside it.
+    The row `parts` is the sum of the indispensable parts of a step, each compiled and timed alone
+    in the same turns; `ratio_to_parts` is the whole step's time over that sum.
+
+    Args:
+        name: of the measurement.
+        arguments: of the command; `threads` and `runs` are used.
+
+    Returns:
+        a row per precision and engine.
+
+    Raises:
+        UserError: the engines' losses differ.
     """
     rows = []
     with tempfile.TemporaryDirectory() as folder:
@@ -37,21 +49,18 @@ def gan_step(name, arguments):
         options = _options(folder)
         plain, features = _step(options), _features(options)
         weights = _weights(plain)
-        batch = _batch(options)
+        batch = random_batch(options.batch_size, options.patch_size, options.scale)
         print(f"note: {name}: VGG19 has {VGG}", flush=True)
         for precision in PRECISIONS:
-            engines, parts, reasons = {}, {}, {}
-            try:
-                open_cpu(precision)
-                engines["sr-zoo"] = _zoo_step(options, weights, batch)
+            engines, reasons = gather({
+                "sr-zoo": partial(_zoo_step, options, weights, batch, precision),
+                "torch": partial(torch_gan_step, plain, features, options, batch, precision,
+                                 arguments.threads)})
+            parts = {}
+            if "sr-zoo" in engines:
                 parts = zoo_parts(options, weights, batch)
-            except Unavailable as error:
-                reasons.update({"sr-zoo": str(error), "parts": str(error)})
-            try:
-                engines["torch"] = torch_gan_step(plain, features, options, batch, precision,
-                                                  arguments.threads)
-            except Unavailable as error:
-                reasons["torch"] = str(error)
+            else:
+                reasons["parts"] = reasons["sr-zoo"]
             check_losses(f"{name} {precision}", engines, precision)
             rows += _rows(name, precision, take_turns({**engines, **parts}, arguments.runs), parts,
                           reasons)
@@ -75,12 +84,12 @@ def _rows(name, precision, seconds, parts, reasons):
 
 
 def _options(folder):
-    """The options of the step, with a file of VGG19 weights in the folder."""
+    """The step's options, with a file of random VGG19 weights in the folder."""
     from common.nn.keras_compat import save_h5, set_seed
     from common.training import vgg
-    from models.esrgan.train import EsrganOptions
 
-    options = EsrganOptions(stage="gan", vgg_weights=str(Path(folder) / vgg.FILE), **SETTING)
+    options = models.model("esrgan").recipe.options_class(
+        stage="gan", vgg_weights=str(Path(folder) / vgg.FILE), **SETTING)
     set_seed(0)
     save_h5(vgg.build(options.vgg_layers), options.vgg_weights)
     return options
@@ -88,10 +97,9 @@ def _options(folder):
 
 def _step(options, weights=None):
     from common.nn.keras_compat import set_seed
-    from models.esrgan.train import build_step
 
     set_seed(0)
-    step = build_step(options)
+    step = models.model("esrgan").recipe.build_step(options)
     if weights is not None:
         step.trained.set_weights(weights[0])
         step.discriminator.set_weights(weights[1])
@@ -110,17 +118,11 @@ def _features(options):
                        options.vgg_feature_scale)
 
 
-def _batch(options):
-    side, scale = options.patch_size, options.scale
-    draw = np.random.default_rng(0)
-    lr = draw.integers(0, 256, (options.batch_size, side, side, 3), dtype=np.uint8)
-    return lr, lr.repeat(scale, axis=1).repeat(scale, axis=2)
-
-
-def _zoo_step(options, weights, batch):
-    """A function that takes a step and gives the losses of generator and discriminator."""
+def _zoo_step(options, weights, batch, precision):
+    """A function that takes a step and returns the losses of generator and discriminator."""
     from common.nn.keras_compat import tf
 
+    open_cpu(precision)
     step, batch = _step(options, weights), tuple(map(tf.constant, batch))
 
     def run():
@@ -131,7 +133,7 @@ def _zoo_step(options, weights, batch):
 
 
 def zoo_parts(options, weights, batch):
-    """What a step consists of, on networks of its own.
+    """The parts of a step, on networks of their own and in the precision that is open.
 
     Returns:
         dict of name -> function without arguments: `generator` forward, backward from a given
@@ -257,3 +259,6 @@ def torch_gan_step(step, features, options, batch, precision, threads):
         return g_loss.item(), d_loss.item()
 
     return run
+
+
+MEASUREMENTS = {"gan_step": gan_step}

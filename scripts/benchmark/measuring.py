@@ -1,4 +1,4 @@
-"""How `scripts.benchmark` measures: engines take turns, and first their answers are compared."""
+"""How `scripts.benchmark` measures: compare the engines' answers, then time them in turns."""
 
 import statistics
 import time
@@ -9,15 +9,15 @@ from common.cli import UserError
 from scripts.benchmark.engines import Unavailable
 
 PRECISIONS = ("float32", "bfloat16")
-PEERS = ("parts", "torch", "openvino")  # what the others are compared with
-SETTLE_SECONDS = 0.3  # longer than the threads of the engine before go on spinning
+PEERS = ("parts", "torch", "openvino")  # rows have a ratio to each of these
+SETTLE_SECONDS = 0.3  # longer than the previous engine's threads spin
 MAX_DIFFERENCE = {"float32": 0.02}  # of 255
 MIN_PSNR = {"bfloat16": 40.0}
 MAX_LOSS_DIFFERENCE = {"float32": 1e-4, "bfloat16": 1e-2}  # relative
 
 
 def open_cpu(precision):
-    """Open the CPU in a precision; `Unavailable` where TensorFlow cannot."""
+    """Open the CPU in a precision; raise `Unavailable` where TensorFlow lacks it."""
     from common.device.open import open_device
 
     try:
@@ -27,25 +27,25 @@ def open_cpu(precision):
 
 
 def check_images(what, sr, truth, precision):
-    """Raise a `UserError` if an engine's image is not that of the zoo in float32."""
+    """Raise a `UserError` if an engine's image differs from the zoo's in float32."""
     error = np.abs(np.float64(sr) - truth)
     psnr = 10 * np.log10(255**2 / max(np.mean(error**2), 1e-20))
-    print(f"check: {what}: greatest difference to float32 {error.max():.5f} of 255, "
+    print(f"check: {what}: largest difference from float32 {error.max():.5f} of 255, "
           f"PSNR {psnr:.1f} dB", flush=True)
     if error.max() > MAX_DIFFERENCE.get(precision, 255) or psnr < MIN_PSNR.get(precision, 0):
-        raise UserError(f"{what} does not answer as the zoo does; nothing was timed")
+        raise UserError(f"{what} differs from the zoo's image; nothing was timed")
 
 
 def check_losses(what, engines, precision):
-    """Compare the losses of three steps; the later ones say that the updates agree too.
+    """Compare the losses of three steps; the second and third show that the updates agree too.
 
     Args:
         what: the measurement, for messages.
-        engines: dict of name -> function to the loss of a step, or to a tuple of several.
-        precision: how closely they have to agree.
+        engines: dict of name -> function that takes a step and returns its loss or losses.
+        precision: decides how closely they must agree.
 
     Raises:
-        UserError: they do not.
+        UserError: the losses differ.
     """
     losses = {engine: np.array([run() for _ in range(3)]) for engine, run in engines.items()}
     for engine, values in losses.items():
@@ -54,11 +54,38 @@ def check_losses(what, engines, precision):
     for values in losses.values():
         if not np.allclose(values, next(iter(losses.values())), atol=0,
                            rtol=MAX_LOSS_DIFFERENCE[precision]):
-            raise UserError(f"{what}: the engines do not learn alike; nothing was timed")
+            raise UserError(f"{what}: the engines' losses differ; nothing was timed")
+
+
+def gather(makers):
+    """Make the engines that can take part.
+
+    Args:
+        makers: dict of name -> function without arguments that makes the engine, which is a
+            function without arguments too, or raises `Unavailable`.
+
+    Returns:
+        dict of name -> engine, and dict of name -> reason for those that cannot take part.
+    """
+    engines, reasons = {}, {}
+    for name, make in makers.items():
+        try:
+            engines[name] = make()
+        except Unavailable as error:
+            reasons[name] = str(error)
+    return engines, reasons
 
 
 def take_turns(engines, runs):
-    """Seconds of each engine's turns, `{name: [seconds]}`, after two that do not count."""
+    """Time the engines in turn; two warm-up calls of each do not count.
+
+    Args:
+        engines: dict of name -> function without arguments.
+        runs: timed turns of each.
+
+    Returns:
+        `{name: [seconds of each turn]}`.
+    """
     for run in engines.values():
         run()
         run()
@@ -73,7 +100,7 @@ def take_turns(engines, runs):
 
 
 def timed_rows(name, precision, seconds, reasons):
-    """A row per engine: medians, and how they compare (below 1: less time than that peer)."""
+    """A row per engine: median seconds and ratios to the peers (below 1: faster than the peer)."""
     medians = {engine: statistics.median(values) for engine, values in seconds.items()}
     rows = []
     for engine, values in seconds.items():
@@ -89,7 +116,7 @@ def timed_rows(name, precision, seconds, reasons):
 
 
 def as_line(row):
-    """A row for the terminal."""
+    """A row as a line for the terminal."""
     text = f"{row['name']:<22} {row['engine']:<12} {row['precision']:<9}"
     if row.get("note"):
         return f"{text} {row['note']}"

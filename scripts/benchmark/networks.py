@@ -1,4 +1,4 @@
-"""The zoo's networks written in plain PyTorch, for `scripts.benchmark` to measure against."""
+"""The zoo's networks written in plain PyTorch, for `scripts.benchmark` to compare with."""
 
 import json
 
