@@ -281,5 +281,9 @@ elif [ -n "$lacking" ]; then
 fi
 write_stamp "$base" "$mode"
 rm -f "$venv/.sr-zoo-unfinished"
+if [ "$stack" = ascend ]; then # tried now and remembered in the environment, not in the first command
+  onednn="$("$venv/bin/python" -m common.device.onednn 2>>"$log" </dev/null)" || onednn=""
+  [ -z "$onednn" ] || say "$onednn"
+fi
 say "done in $((SECONDS - started)) s"
 finish "$venv/bin/python"

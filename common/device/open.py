@@ -16,7 +16,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from common.cli import UserError, end_at_once, one_line
-from common.device import npu
+from common.device import npu, onednn
 from common.device.cluster import PATIENCE, find_cluster, local_share
 from common.device.session import CHIPS, cores, session_config
 from common.device.watch import Watch, give_up
@@ -96,10 +96,11 @@ def quiet_tensorflow(chip="auto"):
     Nothing is silenced where an NPU may be used: the adapter says in an INFO line whether the
     graph was compiled for it.
     """
+    onednn.drop_of_another(os.environ, onednn.tensorflow_version())
     if chip == "npu" or (chip == "auto" and not npu.missing("npu_device", "npu_bridge")):
         return
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
-    os.environ.setdefault("TF_ENABLE_ONEDNN_OPTS", "1")  # off by default in TensorFlow 2.6
+    onednn.choose()
     logging.getLogger("tensorflow").setLevel(logging.ERROR)
     logging.getLogger("absl").setLevel(logging.ERROR)
     warnings.filterwarnings("ignore", module=r"(tensorflow|keras|flatbuffers)\b.*")
@@ -198,6 +199,8 @@ def _open_gpu_or_cpu(chip, precision, not_these):
     if chip == "cpu" and precision == "mixed_bfloat16" and not IS_KERAS_3:
         raise UserError(f"--precision mixed_bfloat16: TensorFlow {tf.__version__} cannot do it on "
                         "a CPU; use float32")
+    if chip == "cpu" and onednn.note():
+        not_these.append(onednn.note())
     why = "; ".join(not_these) or "as asked for"
     cluster = find_cluster(os.environ)
     rank, processes = (cluster.rank, len(cluster.addresses)) if cluster else (0, 1)

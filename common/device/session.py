@@ -7,7 +7,7 @@ import logging
 import os
 
 from common.cli import UserError
-from common.device import npu
+from common.device import npu, onednn
 
 CHIPS = ("auto", "npu", "gpu", "cpu")
 
@@ -61,6 +61,8 @@ def session_config(chip="auto", precision_mode="allow_mix_precision", npu_option
         config.device_count["GPU"] = 0
         if chip == "auto":
             not_these.append("no GPU: TensorFlow sees none")
+    if not gpus and onednn.note():
+        not_these.append(onednn.note())
     log.info("session: %s (%s)", "GPU" if gpus else "CPU", "; ".join(not_these) or "asked for")
     return config
 
