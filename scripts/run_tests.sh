@@ -1,7 +1,9 @@
 #!/usr/bin/env bash
-# Check the code (ruff) and run the tests on both stacks, each in its own environment:
-# `bash scripts/run_tests.sh [pytest arguments]`. The last line is `N passed, N failed, N skipped`,
-# where a test's error, a crash of pytest and a complaint of ruff each count as failed.
+# Check the code (ruff) and run the tests on both stacks side by side, each in its own environment:
+# `bash scripts/run_tests.sh [--quick] [pytest arguments]`. --quick: the main stack alone, without
+# the tests that start processes. The last line is `N passed, N failed, N skipped`, where a test's
+# error, a crash of pytest and a complaint of ruff each count as failed; above it stand each stack's
+# numbers and the reasons for what was skipped, and after each stack its 15 slowest tests.
 # Without a Python for the ascend stack the main stack runs alone; with CI=true that is a failure.
 # Where a Python 3.7 is found, frozen graphs are run on TensorFlow 1.15 as well.
 set -euo pipefail
@@ -22,7 +24,11 @@ trap end EXIT
 trap 'exit 130' INT
 trap 'exit 143' TERM
 
-passed=0 failed=0 skipped=0 lines=()
+passed=0 failed=0 skipped=0 lines=() quick=0 choice=()
+if [ "${1:-}" = --quick ]; then
+  quick=1 choice=(-m "not process")
+  shift
+fi
 
 check_style() { # interpreter
   echo "== ruff"
@@ -39,13 +45,16 @@ run_stack() { # name, interpreter, that of the other stack, [pytest arguments]
   shift 3
   echo "== $name: $("$python" -c 'import platform; print("Python", platform.python_version())') ($python)"
   # Tests that carry files from one stack to the other run the other's interpreter.
-  SR_ZOO_OTHER_PYTHON="$other" "$python" -m pytest "$@" --junit-xml="$work/$name.xml" || status=$?
+  SR_ZOO_OTHER_PYTHON="$other" "$python" -m pytest --durations=15 ${choice[@]+"${choice[@]}"} "$@" \
+    --junit-xml="$work/$name.xml" || status=$?
   # The status of pytest: 0 all passed, 1 some failed, 5 nothing selected. Others mean that it broke off.
-  counts="$("$python" - "$work/$name.xml" "$status" <<'PY'
+  counts="$("$python" - "$work/$name.xml" "$status" "$work/$name.skipped" <<'PY'
 import sys
+from collections import Counter
 from xml.etree import ElementTree
 
 passed = failed = skipped = 0
+reasons = Counter()
 try:
     for suite in ElementTree.parse(sys.argv[1]).iter("testsuite"):
         for case in suite.iter("testcase"):
@@ -53,12 +62,15 @@ try:
                 failed += 1
             elif case.find("skipped") is not None:
                 skipped += 1
+                reasons[" ".join(case.find("skipped").get("message", "no reason").split())] += 1
             else:
                 passed += 1
 except (OSError, ElementTree.ParseError):
     pass
 if sys.argv[2] not in ("0", "5") and not failed:
     failed = 1
+with open(sys.argv[3], "w") as file:
+    file.writelines(f"  {count} skipped: {reason}\n" for reason, count in reasons.most_common())
 print(passed, failed, skipped)
 PY
 )"
@@ -70,16 +82,19 @@ count() { # name: what run_stack left
   ! [ -f "$work/$1.counts" ] || read -r p f s seconds status <"$work/$1.counts"
   passed=$((passed + p)) failed=$((failed + f)) skipped=$((skipped + s))
   lines+=("$1: $p passed, $f failed, $s skipped in $seconds s (pytest's status: $status)")
+  ! [ -s "$work/$1.skipped" ] || lines+=("$(<"$work/$1.skipped")")
 }
 
 main_python="$(bash scripts/setup.sh --stack main --test --python)"
 ascend_python=""
-if bash scripts/setup.sh --stack ascend --test --find >/dev/null 2>"$work/ascend"; then
+if [ "$quick" = 0 ] && bash scripts/setup.sh --stack ascend --test --find >/dev/null 2>"$work/ascend"; then
   ascend_python="$(bash scripts/setup.sh --stack ascend --test --python)"
 fi
 
 SR_ZOO_TF1_PYTHON=""
-if bash scripts/setup.sh --stack tf1 --find >/dev/null 2>"$work/tf1"; then
+if [ "$quick" = 1 ]; then
+  : # no test asks for it
+elif bash scripts/setup.sh --stack tf1 --find >/dev/null 2>"$work/tf1"; then
   SR_ZOO_TF1_PYTHON="$(bash scripts/setup.sh --stack tf1 --python)" ||
     lines+=("tf1: the environment could not be made (above)") # its tests fail with CI=true, else are skipped
 else
@@ -99,7 +114,7 @@ if [ -n "$ascend_python" ]; then
   wait $! || true
   cat "$work/ascend.log"
   count ascend
-else
+elif [ "$quick" = 0 ]; then
   lines+=("ascend: not run: $(sed -n 's/^error: //p' "$work/ascend")")
   [ "${CI:-}" != true ] || failed=$((failed + 1))
 fi

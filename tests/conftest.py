@@ -4,12 +4,18 @@ import json
 import os
 import subprocess
 import sys
+from importlib import metadata
 from pathlib import Path
 
 import numpy as np
 import pytest
 
 ROOT = Path(__file__).resolve().parent.parent
+STACK = "main" if metadata.version("keras").startswith("3.") else "ascend"
+# Tests of shell scripts, in which a stand-in takes the place of Python: one stack is enough.
+SHELL_FIXTURES = {"checkout", "fake", "machine", "zoo"}
+# Whoever asks for one of these starts a process.
+PROCESS_FIXTURES = {"run", "start", "forked", "other_python", "tf1_python", *SHELL_FIXTURES}
 
 
 def pytest_configure():
@@ -18,6 +24,22 @@ def pytest_configure():
     from common.device.open import quiet_tensorflow
 
     quiet_tensorflow("cpu")
+
+
+def pytest_collection_modifyitems(config, items):
+    """Leave out the tests of the other stack, and mark those that start processes."""
+    kept, left_out = [], []
+    for item in items:
+        fixtures = set(item.fixturenames)
+        if SHELL_FIXTURES & fixtures:
+            item.add_marker(pytest.mark.stack("main"))
+        if PROCESS_FIXTURES & fixtures:
+            item.add_marker("process")
+        stack = item.get_closest_marker("stack")
+        (left_out if stack and stack.args != (STACK,) else kept).append(item)
+    if left_out:
+        config.hook.pytest_deselected(items=left_out)
+        items[:] = kept
 
 
 @pytest.fixture(scope="session")
@@ -40,6 +62,71 @@ def run():
         return subprocess.run([python, *map(str, arguments)], cwd=str(cwd), env=environment,
                               capture_output=True, text=True, timeout=timeout)
     return run_python
+
+
+FORKED = """
+import json, os, sys, traceback
+import tensorflow
+
+processes = []
+for number, (code, environment) in enumerate(json.loads(sys.argv[1])):
+    processes.append(os.fork())
+    if processes[-1]:
+        continue
+    status = 1
+    try:
+        output = os.open(f"{number}.out", os.O_CREAT | os.O_WRONLY | os.O_TRUNC)
+        os.dup2(output, 1), os.dup2(output, 2)
+        sys.path[:0] = environment.get("PYTHONPATH", "").split(":")
+        os.environ.update(environment)
+        exec(code, {"__name__": "__main__"})
+        status = 0
+    except SystemExit as end:
+        status = end.code or 0
+    except BaseException:
+        traceback.print_exc()
+    sys.stdout.flush(), sys.stderr.flush()
+    os._exit(status)
+print(json.dumps([os.WEXITSTATUS(os.waitpid(process, 0)[1]) for process in processes]))
+"""
+
+
+@pytest.fixture
+def forked(tmp_path):
+    """Run pieces of code beside the stand-ins of the adapter: `forked([(code, environment), ...])`.
+
+    Each has a process of its own, for it changes TensorFlow; they are forked where that has been
+    imported, which takes seconds. Returns (status, output) of each.
+    """
+    def fork(cases):
+        done = subprocess.run(
+            [sys.executable, "-c", FORKED, json.dumps(cases)], cwd=str(tmp_path), timeout=120,
+            capture_output=True, text=True, env={
+                "PATH": os.environ["PATH"], "TF_CPP_MIN_LOG_LEVEL": "3",
+                "PYTHONPATH": f"{ROOT}:{ROOT / 'tests' / 'standins'}"})
+        assert done.returncode == 0, done.stderr
+        return [(status, (tmp_path / f"{number}.out").read_text())
+                for number, status in enumerate(json.loads(done.stdout))]
+    return fork
+
+
+@pytest.fixture
+def call(capsys, monkeypatch):
+    """Run a command of the zoo in this process: `call(evaluate.main, ..., cwd=folder)`.
+
+    Returns what `run` returns: `run_command` around it gives the status and the line of an error.
+    """
+    def call_main(main, *arguments, cwd, env=None):
+        from common.cli import run_command
+
+        capsys.readouterr()
+        with monkeypatch.context() as patch, pytest.raises(SystemExit) as end:
+            patch.chdir(cwd)
+            for name, value in (env or {}).items():
+                patch.setenv(name, value)
+            run_command(main, list(map(str, arguments)))
+        return subprocess.CompletedProcess(arguments, end.value.code, *capsys.readouterr())
+    return call_main
 
 
 @pytest.fixture(scope="session")

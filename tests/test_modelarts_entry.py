@@ -1,5 +1,10 @@
-"""modelarts_entry.py as a process; the stand-in of moxing in tests/standins keeps the buckets."""
+"""modelarts_entry.py, in this process where a process does not show more.
 
+The stand-in of moxing in tests/standins keeps the buckets.
+"""
+
+import functools
+import importlib
 import inspect
 import json
 import os
@@ -15,6 +20,8 @@ import pytest
 from PIL import Image
 from skimage import data
 
+import modelarts_entry
+from common.cli import run_command
 from common.training.events import read_metrics
 from common.weights import read_metadata
 
@@ -40,14 +47,53 @@ def div2k(tmp_path_factory):
 
 
 @pytest.fixture
-def job(tmp_path, div2k):
-    return Job(tmp_path, div2k)
+def job(tmp_path, div2k, call, monkeypatch):
+    """A job whose `run` starts no process for the entry, for its command or to copy."""
+    monkeypatch.syspath_prepend(str(STANDINS))
+    import moxing
+
+    monkeypatch.setattr(moxing.file, "copy_parallel",
+                        functools.partial(moxing.file.copy_parallel, is_processing=False))
+    monkeypatch.setattr(subprocess, "Popen", functools.partial(start_here, subprocess.Popen))
+    yield Job(tmp_path, div2k, call)
+    for name in ("moxing", "moxing.file"):
+        sys.modules.pop(name)
+
+
+def start_here(popen, command, **kwargs):
+    """In place of `subprocess.Popen`: a command of the zoo runs in this process."""
+    if "-m" not in command[1:2] or not command[2].startswith(("models.", "scripts.")):
+        return popen(command, **kwargs)
+    with pytest.raises(SystemExit) as end:
+        run_command(importlib.import_module(command[2]).main, command[3:])
+    return Ended(end.value.code)
+
+
+class Ended:
+    """A process that goes on for a while after its work is done, so that the entry copies."""
+
+    pid, stdout, stderr, returncode = 0, None, None, None
+
+    def __init__(self, status):
+        self._status = status
+
+    def poll(self):
+        return self.returncode
+
+    def wait(self, timeout=None):
+        if self.returncode is None:
+            time.sleep(0.4 if timeout is None else min(timeout, 0.4))
+            self.returncode = self._status
+            if timeout is not None:
+                raise subprocess.TimeoutExpired("", timeout)
+        return self.returncode
 
 
 class Job:
     """A machine with its `cache`, a bucket, and the data in that bucket."""
 
-    def __init__(self, folder, div2k):
+    def __init__(self, folder, div2k, call):
+        self._call = call
         self.folder, self.bucket = folder, folder / "buckets" / "b"
         self.bucket.mkdir(parents=True)
         (self.bucket / "data").symlink_to(div2k)
@@ -70,9 +116,9 @@ class Job:
                                 stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
 
     def run(self, *flags, env=None, **kwargs):
-        return subprocess.run(self.command(*flags, **kwargs), cwd=str(self.cwd),
-                              env={**self.env, **(env or {})}, capture_output=True, text=True,
-                              timeout=300)
+        arguments = self.command(*flags, **kwargs)[2:]
+        return self._call(modelarts_entry.main, *arguments, cwd=self.cwd, env={
+            "MOXING_BUCKETS": self.env["MOXING_BUCKETS"], **(env or {})})
 
     def sent(self):
         """The names of the files in the bucket's folder."""
@@ -109,7 +155,7 @@ def check_numbers(text, folder):
 # ---- folders ------------------------------------------------------------------------------------
 
 def test_with_folders_the_training_writes_where_modelarts_looks(job, div2k):
-    result = job.run(*FOUR, data_url=str(div2k), train_url="../T/", env={"PYTHONPATH": ""})
+    result = job.run(*FOUR, data_url=str(div2k), train_url="../T/")
     assert result.returncode == 0, result.stderr
     target = job.folder / "T"
     assert read_metadata(target / "edsr_x2.h5")["options"]["num_filters"] == 4
@@ -144,13 +190,13 @@ def test_with_folders_the_training_writes_where_modelarts_looks(job, div2k):
     (["--model", "edsr", "--data_url", "obs://b/x"], "obs://b/x needs moxing, which ModelArts"),
     (["--model", "edsr", "--train_url", "obs://b/x"], "obs://b/x needs moxing, which ModelArts"),
 ])
-def test_mistakes_are_one_line(flags, words, tmp_path):
-    result = subprocess.run([sys.executable, str(ENTRY), *flags], cwd=str(tmp_path),
-                            env={**os.environ, "PYTHONPATH": ""}, capture_output=True, text=True)
+def test_mistakes_are_one_line(flags, words, tmp_path, call):
+    result = call(modelarts_entry.main, *flags, cwd=tmp_path)
     assert words in one_line(result)
     assert not any(tmp_path.iterdir()) and result.stdout == ""
 
 
+@pytest.mark.process
 def test_the_entry_itself_takes_neither_tensorflow_nor_moxing(job):
     code = ("import runpy, sys\nsys.argv = ['entry', '--help']\n"
             f"try: runpy.run_path({str(ENTRY)!r}, run_name='__main__')\n"
@@ -201,6 +247,7 @@ def test_perf_brings_the_data_in_and_the_results_out(job):
     assert f"{job.result} holds files of obs://b/out; empty it" in one_line(elsewhere)
 
 
+@pytest.mark.process
 def test_results_come_while_it_trains_and_after_sigterm_and_the_job_goes_on(job):
     flags = [*TINY, "--val_every", "200", "--log_every", "100", "--copy_every", "0.5"]
     process = job.start(*flags, "--train_steps", "30000")
@@ -263,14 +310,16 @@ def test_data_that_cannot_be_fetched_start_nothing(job, data_url, fails, words):
 
 # ---- the boot files of the SRGAN description ----------------------------------------------------
 
+@pytest.mark.process
 @pytest.mark.parametrize("name, mode, folder, starts", [
     ("acc", "train", "T", "--preset=coco --dataset=auto --no_such_flag"),
     ("perf", "perf", "T/perf",
      "--resume no --train_steps 200 --val_every 1000000 --val_images 1 --log_every 20 "
      "--psnr_steps 1 --preset=coco --dataset=auto --no_such_flag")])
 def test_modelzoos_boot_files_call_the_entry(job, div2k, name, mode, folder, starts):
-    result = job.run("--no_such_flag", model=None, data_url=str(div2k), train_url="T",
-                     entry=ROOT / "models" / "srgan" / f"modelarts_entry_{name}.py")
+    command = job.command("--no_such_flag", model=None, data_url=str(div2k), train_url="T",
+                          entry=ROOT / "models" / "srgan" / f"modelarts_entry_{name}.py")
+    result = subprocess.run(command, cwd=str(job.cwd), env=job.env, capture_output=True, text=True)
     assert "unknown option --no_such_flag" in one_line(result)
     assert (f"-m models.srgan.train --data_dir {div2k} --output_dir {job.cwd / folder} {starts}\n"
             f"[CANN-Modelzoo] {mode} ended with status 2\n") in result.stdout

@@ -58,6 +58,7 @@ def test_success_is_status_0_and_ctrl_c_130():
     assert status_of(interrupted) == 130
 
 
+@pytest.mark.process
 def test_a_closed_pipe_ends_quietly(tmp_path):
     script = ("from common.cli import run_command\n"
               "def main(argv):\n"

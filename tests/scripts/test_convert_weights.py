@@ -1,4 +1,4 @@
-"""`python -m scripts.convert_weights` as a process; what is converted is in tests/models."""
+"""The command `scripts.convert_weights`; what is converted is in tests/models."""
 
 import numpy as np
 import pytest
@@ -22,9 +22,8 @@ def vdsr(tmp_path):
     return tmp_path / "vdsr"
 
 
-def test_the_command(vdsr, tmp_path, run):
-    done = run("-m", "scripts.convert_weights", "--model", "vdsr", "--scale", 2, 3, 4, vdsr,
-               "out.h5", cwd=tmp_path)
+def test_the_command(vdsr, tmp_path, call):
+    done = call(main, "--model", "vdsr", "--scale", 2, 3, 4, vdsr, "out.h5", cwd=tmp_path)
     assert (done.returncode, done.stderr) == (0, "")
     assert done.stdout == "out.h5: vdsr x234, num_layers 3, num_filters 5, 326 parameters\n"
     assert read_metadata(tmp_path / "out.h5")["scale"] == [2, 3, 4]
@@ -51,11 +50,8 @@ def test_mistakes_are_told(vdsr, tmp_path, monkeypatch, arguments, message):
     assert not (tmp_path / "out.h5").exists()
 
 
-def test_help_names_every_source_and_imports_no_tensorflow(tmp_path, run):
-    code = ("import sys\nfrom scripts.convert_weights import main\ntry: main(['--help'])\n"
-            "except SystemExit: assert not {'tensorflow', 'torch', 'scipy'} & set(sys.modules)")
-    done = run("-c", code, cwd=tmp_path)
-    assert done.returncode == 0, done.stderr
+def test_help_names_every_source(tmp_path, call):
+    done = call(main, "--help", cwd=tmp_path)
     text = " ".join(done.stdout.split())
     for part in ("VDSR_Official.mat", "BasicSR", "TensorFlow checkpoint", "--res_scale",
                  "PaddleGAN", "Keras-SRGAN"):

@@ -1,4 +1,4 @@
-"""`python -m scripts.download` against a server on this machine."""
+"""`scripts.download` against a server on this machine."""
 
 import functools
 import hashlib
@@ -15,8 +15,6 @@ from PIL import Image
 from common.cli import UserError
 from common.data.sets import DATASETS, open_dataset, open_images
 from scripts import download
-
-NO_PROXY = {"no_proxy": "*"}
 
 
 class Handler(SimpleHTTPRequestHandler):
@@ -65,22 +63,21 @@ def fetched(tmp_path, server, *arguments):
     return sorted(path.name for path in (tmp_path / "data").iterdir())
 
 
-def test_bsds500_from_its_published_archive(run, server, tmp_path):
+def test_bsds500_from_its_published_archive(call, server, tmp_path):
     make_tar(server[0] / "BSR_bsds500.tgz", "BSR/BSDS500/data/images/train/1.jpg",
              "BSR/BSDS500/data/images/test/2.jpg", "BSR/BSDS500/data/images/val/3.jpg",
              "BSR/BSDS500/data/groundTruth/train/1.mat", mode="w:gz")
-    command = ["-m", "scripts.download", "--dataset", "bsds500", "--data_dir", "data",
-               "--url_base", server[1]]
-    done = run(*command, cwd=tmp_path, env=NO_PROXY)
+    command = [download.main, "--dataset", "bsds500", "--data_dir", "data", "--url_base", server[1]]
+    done = call(*command, cwd=tmp_path)
     assert (done.returncode, done.stderr) == (0, "")
     assert "images: 3 files" in done.stdout and "--data_dir data --dataset bsds500" in done.stdout
     assert [path.name for path in (tmp_path / "data").iterdir()] == ["BSDS500"]
     splits = open_dataset("bsds500", tmp_path / "data", 2)
     assert [pair.name for pair in splits.train] == ["1", "2"]
     (server[0] / "BSR_bsds500.tgz").unlink()
-    assert "is there already" in run(*command, cwd=tmp_path, env=NO_PROXY).stdout
-    command[3] = "div2k"
-    done = run(*command, cwd=tmp_path, env=NO_PROXY)
+    assert "is there already" in call(*command, cwd=tmp_path).stdout
+    command[2] = "div2k"
+    done = call(*command, cwd=tmp_path)
     assert done.returncode == 2 and done.stderr.startswith("error: cannot download http://127.0.0.1")
     assert "404" in done.stderr and done.stderr.count("\n") == 1
 

@@ -14,6 +14,7 @@ from common.nn.keras_compat import set_seed, tf
 from common.training.checkpoints import Checkpoints
 from common.training.ema import Ema
 from models.weight_folders import find_weights
+from scripts import upscale
 from scripts.evaluate import main
 
 SMALL = {"num_blocks": 1, "num_filters": 8, "res_scale": 1}
@@ -58,10 +59,10 @@ def results(folder, *arguments):
             (folder / "o.md").read_text().splitlines())
 
 
-def test_sets_and_scales_in_one_table(run, root, tmp_path):
-    done = run("-m", "scripts.evaluate", "--model", "bicubic", "--dataset", "set5", "set14",
-               "--data_dir", root, "--scale", 2, 3, "--per_image", "--save_images", "sr",
-               "--json", "o.json", "--markdown", "o.md", cwd=tmp_path)
+def test_sets_and_scales_in_one_table(call, root, tmp_path):
+    done = call(main, "--model", "bicubic", "--dataset", "set5", "set14", "--data_dir", root,
+                "--scale", 2, 3, "--per_image", "--save_images", "sr", "--json", "o.json",
+                "--markdown", "o.md", cwd=tmp_path)
     assert (done.returncode, done.stderr) == (0, "")
     rows = json.loads((tmp_path / "o.json").read_text())["results"]
     told = [(row["dataset"], row["scale"], row["crop_border"], row["images"]) for row in rows]
@@ -128,13 +129,12 @@ def test_a_folder_of_weights_and_checkpoints(root, tmp_path, capsys):
     assert [row["weights"] for row in rows] == ["step-2", "step-10"]
 
 
-def test_what_in_a_folder_cannot_be_measured(run, root, tmp_path):
+def test_what_in_a_folder_cannot_be_measured(call, root, tmp_path):
     folder = tmp_path / "mixed"
     weights.save(edsr(1), folder / "a.h5")
     (folder / "text.h5").write_text("no weights")
     (folder / "step-3.index").write_bytes(b"no checkpoint")
-    command = ["-m", "scripts.evaluate", "--data_dir", root / "Set14", "--weights"]
-    done = run(*command, folder, cwd=tmp_path)
+    done = call(main, "--data_dir", root / "Set14", "--weights", folder, cwd=tmp_path)
     assert done.returncode == 2 and len(done.stdout.splitlines()) == 2
     lines = done.stderr.splitlines()
     assert len(lines) == 2 and all(line.startswith("error: ") for line in lines)
@@ -183,12 +183,12 @@ def test_all_scales_of_a_joint_file_and_fewer_recursions(root, tmp_path):
         main(["--model", "bicubic", "--scale", "2", "--recursions", "2"])
 
 
-def test_upscale_has_recursions_too(run, tmp_path):
+def test_upscale_has_recursions_too(call, tmp_path):
     weights.save(bsrn(2), tmp_path / "bsrn.h5")
     lr = np.uint8(np.random.RandomState(1).randint(0, 256, (12, 15, 3)))
     Image.fromarray(lr).save(tmp_path / "a.png")
-    done = run("-m", "scripts.upscale", "a.png", "-o", "b.png", "--weights", "bsrn.h5",
-               "--recursions", 2, cwd=tmp_path)
+    done = call(upscale.main, "a.png", "-o", "b.png", "--weights", "bsrn.h5", "--recursions", 2,
+                cwd=tmp_path)
     assert (done.returncode, done.stderr) == (0, "")
     model = models.load(tmp_path / "bsrn.h5", num_recursions=2)
     expected = np.clip(np.asarray(model(lr[None].astype(np.float32)))[0], 0, 255)

@@ -39,8 +39,7 @@ def open_export(format, path):
 
 
 @pytest.mark.parametrize("format", ["saved_model", "onnx"])  # frozen_pb: see test_frozen.py
-@pytest.mark.parametrize("name, scale", [("edsr", 2), ("edsr", 4), ("bsrn", 3), ("bsrn", 4),
-                                         ("vdsr", 2), ("vdsr", 3), ("vdsr", 4), ("srcnn", 3)])
+@pytest.mark.parametrize("name, scale", [("edsr", 4), ("bsrn", 3), ("vdsr", 2), ("srcnn", 3)])
 def test_an_export_gives_what_keras_gives_at_any_size(name, scale, format, photo, tmp_path):
     model = build(name, scale)
     path = tmp_path / f"{name}{SUFFIX[format]}"
@@ -122,10 +121,10 @@ def test_missing_packages_and_joint_models_are_told(edsr, tmp_path, monkeypatch)
         export(edsr, "onnx", tmp_path / "m.onnx")
 
 
-def test_the_command(tmp_path, run):
+def test_the_command(tmp_path, call):
     weights.save(models.create("vdsr", (2, 3), **SMALL["vdsr"]), tmp_path / "vdsr_x23.h5")
-    done = run("-m", "scripts.export", "--weights", "vdsr_x23.h5", "--format", "onnx", "--output",
-               "new/m.onnx", "--scale", 3, cwd=tmp_path)
+    done = call(module.main, "--weights", "vdsr_x23.h5", "--format", "onnx", "--output",
+                "new/m.onnx", "--scale", 3, cwd=tmp_path)
     assert (done.returncode, done.stderr) == (0, "")
     start = "new/m.onnx: vdsr x3 as onnx; largest difference from Keras on a photograph: 0.00"
     assert done.stdout.startswith(start) and done.stdout.endswith(" of 255\n")
@@ -135,9 +134,3 @@ def test_the_command(tmp_path, run):
     with pytest.raises(UserError, match="holds vdsr x2 x3; choose one with --scale"):
         module.main(["--weights", str(tmp_path / "vdsr_x23.h5"), "--format", "onnx", "--output",
                      str(tmp_path / "n.onnx")])
-
-
-def test_help_imports_no_tensorflow(tmp_path, run):
-    code = ("import sys\nfrom scripts.export import main\ntry: main(['--help'])\n"
-            "except SystemExit: assert not {'tensorflow', 'onnx'} & set(sys.modules)")
-    assert run("-c", code, cwd=tmp_path).returncode == 0

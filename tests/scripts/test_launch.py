@@ -1,5 +1,9 @@
-"""Several processes that train one model together, on one machine."""
+"""Several processes that train one model together, on one machine.
 
+The main stack is asked all of it, the other that workers learn together and see one that is lost.
+"""
+
+import importlib
 import os
 import signal
 import socket
@@ -71,13 +75,15 @@ def losses(folder):
     return [row["loss"] for row in read_metrics(folder / "metrics.jsonl") if "loss" in row]
 
 
-@pytest.mark.parametrize("name", SMALL)
-def test_two_workers_and_two_devices_learn_what_one_device_does(name, run, tmp_path, tiny):
+@pytest.mark.parametrize("name", ["edsr", pytest.param("bsrn", marks=pytest.mark.stack("main"))])
+def test_two_workers_and_two_devices_learn_what_one_device_does(name, run, call, tmp_path, tiny):
     train = [f"models.{name}.train", *TRAIN, *SMALL[name], "--data_dir", str(tiny), "--output_dir"]
-    for command in (["-m", *train, "one"],
-                    ["-m", "scripts.launch", "--workers", "2", "python", "-m", *train, "workers"],
-                    ["-c", TWO_DEVICES, *train, "devices"]):
-        result = run(*command, cwd=tmp_path)
+    here = importlib.import_module(train[0]).main
+    for result in (
+            call(here, *train[1:], "one", cwd=tmp_path),
+            run("-m", "scripts.launch", "--workers", "2", "python", "-m", *train, "workers",
+                cwd=tmp_path),
+            run("-c", TWO_DEVICES, *train, "devices", cwd=tmp_path)):
         assert result.returncode == 0, result.stderr
     alone = losses(tmp_path / "one")
     assert len(alone) == 2
@@ -97,6 +103,7 @@ def wait_for_step(folder, step, process):
         time.sleep(0.02)
 
 
+@pytest.mark.stack("main")
 def test_a_worker_that_is_killed_ends_all_and_all_go_on_together(run, start, tmp_path, tiny):
     launch = ["-m", "scripts.launch", "--workers", "2", "python", *LONG, str(tiny), "--output_dir"]
     assert run(*launch, "whole", cwd=tmp_path).returncode == 0
@@ -115,7 +122,8 @@ def test_a_worker_that_is_killed_ends_all_and_all_go_on_together(run, start, tmp
     same(tmp_path / "whole", tmp_path / "broken", 0)
 
 
-@pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGSTOP])
+@pytest.mark.parametrize("number", [
+    signal.SIGKILL, pytest.param(signal.SIGSTOP, marks=pytest.mark.stack("main"))])
 def test_without_the_launcher_a_process_that_is_lost_is_reported(start, tmp_path, tiny, number):
     with socket.socket() as one:
         one.bind(("127.0.0.1", 0))
@@ -157,6 +165,7 @@ def test_more_workers_than_gpus_are_refused_before_any_starts(monkeypatch):
         launch.main(["--workers", "2", "python", "-m", "models.edsr.train"])
 
 
+@pytest.mark.stack("main")
 def test_machines_that_share_no_folder_train_both_stages(start, tmp_path, tiny):
     with socket.socket() as one:
         one.bind(("127.0.0.1", 0))
@@ -176,6 +185,7 @@ def test_machines_that_share_no_folder_train_both_stages(start, tmp_path, tiny):
     assert not list((tmp_path / "1" / "run").glob("**/*.h5"))
 
 
+@pytest.mark.stack("main")
 def test_a_command_that_fails_ends_all_with_its_status(run, tmp_path):
     result = run("-m", "scripts.launch", "--workers", "2", "python", "-m", "models.edsr.train",
                  "--no_such_option", "1", cwd=tmp_path)

@@ -16,6 +16,8 @@ import yaml
 from PIL import Image
 from skimage import data
 
+from models.srdrm import train as srdrm_train
+from scripts import modelzoo_report
 from scripts.modelzoo_report import COMPILED
 
 from .conftest import ROOT, SHELL, Checkout
@@ -42,6 +44,8 @@ def case_log(folder):
 
 # ---- the thin scripts ----------------------------------------------------------------------------
 
+@pytest.mark.stack("main")
+@pytest.mark.process
 @pytest.mark.parametrize("model", MODELS)
 def test_each_model_has_its_scripts_which_call_the_shared_ones(model, tmp_path, capsys):
     shutil.copytree(str(ROOT / "models" / model), str(tmp_path / "a zoo" / "models" / model),
@@ -109,23 +113,12 @@ def photos(tmp_path_factory):
     return folder
 
 
-TINY = {
-    "edsr": ("--num_blocks=1", "--num_filters=8", "--patch_size=16"),
-    "srdrm": ("--num_blocks=1", "--num_filters=8", "--patch_size=16", "--perceptual_weight=0"),
-}
+TINY = ("--train_steps=21", "--batch_size", "2", "--num_blocks=1", "--num_filters=8",
+        "--patch_size=16")
 
 
-@pytest.mark.parametrize("model", sorted(TINY))
-def test_a_performance_run_ends_with_what_it_measured(zoo, photos, tmp_path, model):
-    result = zoo.run(f"models/{model}/test/train_performance_1p.sh", tmp_path,
-                     f"--data_path={photos}", "--output_path=my output", "--train_steps=21",
-                     "--batch_size", "2", *TINY[model])
-    assert result.returncode == 0, result.stdout + result.stderr
-    assert "no NPU and no GPU is used: this runs on the CPU\n" in result.stdout
-    assert "\nrecipe: --preset=demo\n" in result.stdout
-    assert "\ndevice used: CPU" in result.stdout
-
-    run = tmp_path / "my output"
+def check_report(run, model, printed):
+    """The final lines, the case's log and its losses are what the run itself has written."""
     rows = [json.loads(line) for line in (run / "metrics.jsonl").read_text().splitlines()]
     summary = json.loads((run / "summary.json").read_text())
     assert rows[-1]["step"] == summary["steps"] == 21
@@ -133,7 +126,7 @@ def test_a_performance_run_ends_with_what_it_measured(zoo, photos, tmp_path, mod
     losses = [row["loss"] for row in rows if "loss" in row]
     psnr = sum(row["psnr"] for row in summary["images"]) / len(summary["images"])
 
-    last = finals(result.stdout)
+    last = finals(printed)
     assert list(last) == ["Final Performance images/sec", "Final Performance sec/step",
                           "E2E Training Duration sec", "Final Train Accuracy"]
     fps, seconds = (float(last[f"Final Performance {unit}"]) for unit in ("images/sec", "sec/step"))
@@ -152,7 +145,34 @@ def test_a_performance_run_ends_with_what_it_measured(zoo, photos, tmp_path, mod
         "E2ETrainingTime": last["E2E Training Duration sec"],
     }
     assert written == pytest.approx(losses, rel=1e-5) and len(written) == 3
+
+
+def test_a_performance_run_ends_with_what_it_measured(zoo, photos, tmp_path):
+    result = zoo.run("models/edsr/test/train_performance_1p.sh", tmp_path, f"--data_path={photos}",
+                     "--output_path=my output", *TINY)
+    assert result.returncode == 0, result.stdout + result.stderr
+    assert "no NPU and no GPU is used: this runs on the CPU\n" in result.stdout
+    assert "\nrecipe: --preset=demo\n" in result.stdout
+    assert "\ndevice used: CPU" in result.stdout
+    run = tmp_path / "my output"
+    check_report(run, "edsr", result.stdout)
     assert "device: CPU" in (run / "0" / "train_0.log").read_text()
+
+
+def test_the_report_of_a_gan(call, photos, tmp_path):
+    began, run = int(time.time()), tmp_path / "run"
+    done = call(srdrm_train.main, "--preset=demo", f"--data_dir={photos}", "--output_dir=run",
+                "--perceptual_weight=0", "--log_every=10", "--val_images=2", *TINY, cwd=tmp_path)
+    assert done.returncode == 0, done.stderr
+    (run / "0").mkdir()
+    (run / "0" / "train_0.log").write_text(done.stdout)
+    seconds = json.loads((run / "summary.json").read_text())["seconds"]
+    done = call(modelzoo_report.main, "run", "--model", "srdrm", "--kind", "performance", "--chip",
+                "cpu", "--ranks", 1, "--seconds", round(seconds), "--began", began, "--log",
+                "run/0/train_0.log", cwd=tmp_path)
+    assert done.returncode == 0, done.stderr
+    assert "device used: CPU" in done.stdout
+    check_report(run, "srdrm", done.stdout)
 
 
 def test_the_trainings_error_and_status_come_through(zoo, photos, tmp_path):

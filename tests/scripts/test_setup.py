@@ -342,6 +342,7 @@ def probed(*arguments):
     return dict(line.split(" ", 1) for line in probe(*arguments).splitlines())
 
 
+@pytest.mark.process
 def test_probe_knows_the_stack_it_runs_on():
     from common.nn.keras_compat import IS_KERAS_3, tf
 
@@ -354,6 +355,7 @@ def test_probe_knows_the_stack_it_runs_on():
     assert probed(there)["fits"] == probed("tf1")["fits"] == "no"
 
 
+@pytest.mark.process
 def test_probe_lists_requirements_that_are_not_here(tmp_path):
     file = tmp_path / "requirements.txt"
     file.write_text("# text\n\ntensorflow==9\nnumpy==1.0  # old\nno-such-package==1.2\npillow==1\n")
@@ -361,6 +363,7 @@ def test_probe_lists_requirements_that_are_not_here(tmp_path):
         assert probed(stack, str(file))["missing"] == "no-such-package==1.2"
 
 
+@pytest.mark.process
 def test_probe_heeds_which_python_a_requirement_is_for(tmp_path):
     file = tmp_path / "requirements.txt"
     file.write_text('no-such-a==1; python_version >= "3.7"  # all\n'
@@ -369,6 +372,7 @@ def test_probe_heeds_which_python_a_requirement_is_for(tmp_path):
     assert probed("main", str(file))["missing"] == "no-such-a==1 no-such-c==1"
 
 
+@pytest.mark.process
 def test_probe_finds_every_requirement_by_its_module():
     from importlib import metadata
 
@@ -378,6 +382,7 @@ def test_probe_finds_every_requirement_by_its_module():
                 metadata.version(spec.split("==")[0])
 
 
+@pytest.mark.process
 def test_probe_constrains_to_the_installed_versions():
     import numpy
 

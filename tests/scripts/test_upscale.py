@@ -1,7 +1,5 @@
-"""`python -m scripts.upscale` as a process: kinds of files, names, mistakes, memory."""
+"""`scripts.upscale`: kinds of files, names, mistakes, memory."""
 
-import os
-import subprocess
 import sys
 from pathlib import Path
 
@@ -16,9 +14,6 @@ from common.images import read_image, write_image
 from common.nn.keras_compat import set_seed
 from scripts.upscale import main, plan
 
-ROOT = Path(__file__).resolve().parents[2]
-COMMAND = [sys.executable, "-m", "scripts.upscale"]
-
 
 @pytest.fixture(scope="module")
 def edsr_x2(tmp_path_factory):
@@ -29,22 +24,11 @@ def edsr_x2(tmp_path_factory):
     return path
 
 
-def environment():
-    return {**os.environ, "PYTHONPATH": str(ROOT)}
-
-
-def run(folder, *arguments):
-    """Run the command from another folder; gives status, stdout and stderr."""
-    done = subprocess.run([*COMMAND, *map(str, arguments)], cwd=str(folder), env=environment(),
-                          capture_output=True, text=True)
-    return done.returncode, done.stdout, done.stderr
-
-
 def noise(*shape, dtype=np.uint8):
     return np.random.RandomState(4).randint(0, np.iinfo(dtype).max + 1, shape).astype(dtype)
 
 
-def test_a_folder_of_all_kinds_with_a_broken_file(edsr_x2, tmp_path):
+def test_a_folder_of_all_kinds_with_a_broken_file(call, edsr_x2, tmp_path):
     folder = tmp_path / "in"
     images = {"grey.png": noise(10, 13), "rgb.png": noise(11, 9, 3), "rgba.png": noise(8, 8, 4),
               "la.png": noise(7, 9, 2), "grey16.png": noise(9, 8, dtype=np.uint16),
@@ -53,8 +37,9 @@ def test_a_folder_of_all_kinds_with_a_broken_file(edsr_x2, tmp_path):
         write_image(folder / name, image)
     (folder / "broken.png").write_bytes((folder / "rgb.png").read_bytes()[:100])
     (folder / "notes.txt").write_text("not an image")
-    status, out, err = run(tmp_path, "--weights", edsr_x2, "in", "-o", "out")
-    assert status == 2
+    done = call(main, "--weights", edsr_x2, "in", "-o", "out", cwd=tmp_path)
+    out, err = done.stdout, done.stderr
+    assert done.returncode == 2
     assert err.startswith("error: ") and "broken.png" in err and err.count("\n") == 1
     results = sorted(path.name for path in (tmp_path / "out").iterdir())
     assert results == sorted(f"{Path(name).stem}_x2{Path(name).suffix}" for name in images)
@@ -65,16 +50,16 @@ def test_a_folder_of_all_kinds_with_a_broken_file(edsr_x2, tmp_path):
     assert len(out.splitlines()) == len(images) and "13x10 -> " in out and "26x20" in out
 
 
-def test_one_file_keeps_its_profile_and_is_the_networks_result(edsr_x2, tmp_path):
+def test_one_file_keeps_its_profile_and_is_the_networks_result(call, edsr_x2, tmp_path):
     from common.inference.upscaler import Upscaler
 
     image = noise(60, 70, 3)
     exif = Image.Exif()
     exif[0x010E] = "a description"
     Image.fromarray(image).save(tmp_path / "a.png", icc_profile=b"profile" * 20, exif=exif)
-    status, out, err = run(tmp_path, "--weights", edsr_x2, "--model", "edsr", "--scale", 2, "a.png",
-                           "-o", "deep/er/b.png", "--tile", 20)
-    assert (status, err) == (0, "") and len(out.splitlines()) == 1
+    done = call(main, "--weights", edsr_x2, "--model", "edsr", "--scale", 2, "a.png", "-o",
+                "deep/er/b.png", "--tile", 20, cwd=tmp_path)
+    assert (done.returncode, done.stderr) == (0, "") and len(done.stdout.splitlines()) == 1
     with Image.open(tmp_path / "deep/er/b.png") as result:
         assert result.info["icc_profile"] == b"profile" * 20
         assert result.getexif()[0x010E] == "a description"
@@ -135,11 +120,11 @@ def test_memory_that_is_exhausted_is_told(edsr_x2, tmp_path, monkeypatch, capsys
     assert error.endswith("a.png: memory is exhausted: Unable to allocate 8.00 GiB\n")
 
 
-def test_a_mistake_is_one_line_and_status_2(edsr_x2, tmp_path):
+def test_a_mistake_is_one_line_and_status_2(run, edsr_x2, tmp_path):
     write_image(tmp_path / "a.png", noise(8, 8, 3))
-    status, out, err = run(tmp_path, "--weights", edsr_x2, "a.png", "-o", "a.png")
-    assert (status, out) == (2, "")
-    assert err == "error: a.png is an input; name another place with -o\n"
+    done = run("-m", "scripts.upscale", "--weights", edsr_x2, "a.png", "-o", "a.png", cwd=tmp_path)
+    assert (done.returncode, done.stdout) == (2, "")
+    assert done.stderr == "error: a.png is an input; name another place with -o\n"
 
 
 def test_names_of_results():
@@ -178,12 +163,11 @@ sys.exit(status)
 
 
 @pytest.mark.skipif(not sys.platform.startswith("linux"), reason="needs ru_maxrss in KiB")
-def test_a_large_photograph_stays_within_memory(edsr_x2, tmp_path):
+def test_a_large_photograph_stays_within_memory(run, edsr_x2, tmp_path):
     y, x, c = np.mgrid[0:1500, 0:2000, 0:3]
     write_image(tmp_path / "large.jpg", np.uint8(127 + 100 * np.sin(x / 40 + c) * np.cos(y / 60)))
-    result = subprocess.run([sys.executable, "-c", MEASURED, *COMMAND, "--weights", str(edsr_x2),
-                             "--chip", "cpu", "large.jpg", "-o", "sr.jpg"], cwd=str(tmp_path),
-                            env=environment(), capture_output=True, text=True)
+    result = run("-c", MEASURED, sys.executable, "-m", "scripts.upscale", "--weights", edsr_x2,
+                 "--chip", "cpu", "large.jpg", "-o", "sr.jpg", cwd=tmp_path)
     assert result.returncode == 0, result.stderr
     assert 1e8 / 1024 < int(result.stdout.split("KiB")[-1]) < 2.5e9 / 1024
     with Image.open(tmp_path / "sr.jpg") as result:

@@ -6,18 +6,14 @@ run in processes of their own, since they change TensorFlow.
 
 import ast
 import json
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
 
 from common.device import npu
-from common.nn.keras_compat import IS_KERAS_3
 
 STANDINS = Path(__file__).parent
-ROOT = STANDINS.parents[1]
-ascend = pytest.mark.skipif(IS_KERAS_3, reason="npu_device exists for TensorFlow 2.6.5 alone")
+ascend = pytest.mark.stack("ascend")  # npu_device exists for TensorFlow 2.6.5 alone
 
 # Module of the stand-in, name, and arguments as published.
 SIGNATURES = [
@@ -86,17 +82,10 @@ def test_options_are_the_published_ones():
     assert "auto_tune_mode" not in names["OPTIONS"]
 
 
-def python(code, tmp_path, **env):
-    return subprocess.Popen(
-        [sys.executable, "-c", code], cwd=str(tmp_path), text=True, stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE, env={"PATH": "/usr/bin:/bin", "TF_CPP_MIN_LOG_LEVEL": "3",
-                                     "PYTHONPATH": f"{STANDINS}:{ROOT}", **env})
-
-
-def finished(process):
-    text, errors = process.communicate(timeout=120)
-    assert process.returncode == 0, errors
-    return text
+def finished(results):
+    """The outputs of processes that went well."""
+    assert [status for status, _ in results] == len(results) * [0], results
+    return [output for _, output in results]
 
 
 OPTIONS = """
@@ -138,8 +127,8 @@ fails(TypeError, lambda: optimizer.apply_gradients([], experimental_aggregate_gr
 
 
 @ascend
-def test_options_device_and_loss_scaling(tmp_path):
-    finished(python(OPTIONS, tmp_path, ASCEND_DEVICE_ID="1", NPU_STANDIN_RECORD="calls"))
+def test_options_device_and_loss_scaling(forked, tmp_path):
+    finished(forked([(OPTIONS, {"ASCEND_DEVICE_ID": "1", "NPU_STANDIN_RECORD": "calls"})]))
     calls = [json.loads(line) for line in (tmp_path / "calls").read_text().splitlines()]
     assert [call["call"] for call in calls] == ["open", "as_default", "NpuLossScaleOptimizer"]
     assert calls[0]["options"] == {"precision_mode": "allow_mix_precision"}
@@ -177,11 +166,9 @@ assert (size, [int(x) for x in dataset]) == (4, [rank, rank + 2])
 
 
 @ascend
-def test_collectives_exchange_values(tmp_path, rank_table):
-    processes = [python(CLUSTER, tmp_path, NPU_STANDIN_RECORD="calls", **rank_table(2, rank))
-                 for rank in range(2)]
-    for process in processes:
-        finished(process)
+def test_collectives_exchange_values(forked, tmp_path, rank_table):
+    finished(forked([(CLUSTER, {"NPU_STANDIN_RECORD": "calls", **rank_table(2, rank)})
+                     for rank in range(2)]))
     calls = [json.loads(line) for line in (tmp_path / "calls").read_text().splitlines()]
     for rank in range(2):
         mine = [(call["call"], call.get("reduction"), call.get("values"))
@@ -191,26 +178,27 @@ def test_collectives_exchange_values(tmp_path, rank_table):
 
 
 @ascend
-def test_a_cluster_that_is_not_described_does_not_open(tmp_path, rank_table):
+def test_a_cluster_that_is_not_described_does_not_open(forked, rank_table):
     code = ("import npu_device as npu\ntry:\n    npu.open()\n"
             "except (RuntimeError, ValueError) as error:\n    print(error)")
-    table = rank_table(2, 0)
-    for change, words in [({"RANK_TABLE_FILE": None}, "all not be configured"),
-                          ({"RANK_ID": None}, "rank id"), ({"CM_CHIEF_IP": "a"}, "same time"),
-                          ({"CM_WORKER_SIZE": "2"}, "RANK_SIZE and CM_WORK_SIZE"),
-                          ({"NPU_STANDIN_DEVICES": "0"}, "Failed open npu device 0")]:
-        env = {key: value for key, value in {**table, **change}.items() if value is not None}
-        assert words in finished(python(code, tmp_path, **env))
+    table, cases = rank_table(2, 0), {
+        "all not be configured": {"RANK_TABLE_FILE": None}, "rank id": {"RANK_ID": None},
+        "same time": {"CM_CHIEF_IP": "a"}, "RANK_SIZE and CM_WORK_SIZE": {"CM_WORKER_SIZE": "2"},
+        "Failed open npu device 0": {"NPU_STANDIN_DEVICES": "0"}}
+    outputs = finished(forked([
+        (code, {key: value for key, value in {**table, **change}.items() if value is not None})
+        for change in cases.values()]))
+    for words, output in zip(cases, outputs):
+        assert words in output
 
 
-def test_on_another_tensorflow_it_does_not_load(tmp_path):
-    if not IS_KERAS_3:
-        pytest.skip("this is TensorFlow 2.6.5")
-    process = python("import npu_device", tmp_path)
-    assert "built for TensorFlow 2.6.5" in process.communicate()[1]
+@pytest.mark.stack("main")
+def test_on_another_tensorflow_it_does_not_load(forked):
+    ((status, output),) = forked([("import npu_device", {})])
+    assert status == 1 and "built for TensorFlow 2.6.5" in output
 
 
-def test_npu_bridge_changes_sessions(tmp_path):
+def test_npu_bridge_changes_sessions(forked, tmp_path):
     code = """
 import tensorflow.compat.v1 as tf
 from npu_bridge.npu_init import npu_config_proto
@@ -221,5 +209,5 @@ config = tf.ConfigProto()
 with tf.Session(config=config) as session:
     assert session._config.graph_options.rewrite_options.custom_optimizers
 """
-    finished(python(code, tmp_path, NPU_STANDIN_RECORD="calls"))
+    finished(forked([(code, {"NPU_STANDIN_RECORD": "calls"})]))
     assert (tmp_path / "calls").read_text() == '{"call": "npu_init"}\n'

@@ -15,7 +15,7 @@ from common.device import npu
 from common.device import open as device
 from common.device.session import cores, npu_config, session_config, uses_npu
 from common.inference import frozen
-from common.nn.keras_compat import IS_KERAS_3, tf
+from common.nn.keras_compat import tf
 
 ROOT = Path(__file__).resolve().parents[3]
 STANDINS = ROOT / "tests" / "standins"
@@ -170,7 +170,8 @@ def run_session(python, tmp_path):
     return record.read_text(), result.stdout.strip()
 
 
-@pytest.mark.skipif(IS_KERAS_3, reason="npu_device exists for TensorFlow 2.6.5 alone")
+@pytest.mark.stack("ascend")  # npu_device exists for TensorFlow 2.6.5 alone
+@pytest.mark.process
 def test_an_adapter_of_tensorflow_2_is_loaded(tmp_path):
     assert '"call": "enable_v1"' in run_session(sys.executable, tmp_path)[0]
 

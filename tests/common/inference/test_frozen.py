@@ -1,5 +1,6 @@
 """Frozen graphs: written on this stack, run on this one, on the other and on TensorFlow 1.15."""
 
+import inspect
 import json
 import os
 import sys
@@ -123,20 +124,31 @@ def test_tensorflow_1_15_runs_every_graph(networks, graphs, tf1_python, tmp_path
         np.testing.assert_allclose(results[name], expected, atol=0.01, err_msg=name)
 
 
-@pytest.mark.parametrize("stack", ["this", "other", "tf1"])
+def upscale_all(argv):
+    """`scripts.upscale` by the graphs of two models; argv: their folder, images."""
+    for name in ("edsr", "bsrn"):
+        assert not main(["--frozen", argv[0] + "/" + name + ".pb", "--chip", "cpu", *argv[1:],
+                         "-o", name])
+
+
+@pytest.mark.parametrize("stack", [
+    "this", pytest.param("other", marks=pytest.mark.process),
+    pytest.param("tf1", marks=pytest.mark.process)])
 def test_upscale_gives_what_keras_gives_on_each_stack(stack, networks, graphs, photo, tmp_path,
-                                                      run, request):
-    python = sys.executable if stack == "this" else request.getfixturevalue(f"{stack}_python")
+                                                      call, request):
     colour = photo(150, 101)
     images = {"colour.png": colour, "grey16.png": np.uint16(photo(90, 170)[..., 0]) * 257,
               "alpha.png": np.dstack([colour, colour[..., :1]])}
     for name, image in images.items():
         write_image(tmp_path / name, image)
-    code = ("import sys\nfrom scripts.upscale import main\n"
-            "for name in ('edsr', 'bsrn'):\n"
-            "    assert not main(['--frozen', sys.argv[1] + '/' + name + '.pb', '--chip', 'cpu',"
-            " *sys.argv[2:], '-o', name])\n")
-    done = run("-c", code, graphs["edsr"].parent, *images, cwd=tmp_path, python=python)
+    arguments = graphs["edsr"].parent, *images
+    if stack == "this":
+        done = call(upscale_all, *arguments, cwd=tmp_path)
+    else:
+        code = (f"import sys\nfrom scripts.upscale import main\n{inspect.getsource(upscale_all)}"
+                "upscale_all(sys.argv[1:])\n")
+        done = request.getfixturevalue("run")(
+            "-c", code, *arguments, cwd=tmp_path, python=request.getfixturevalue(f"{stack}_python"))
     assert (done.returncode, done.stderr) == (0, "")
     assert done.stdout.count("session: CPU (") == 2
     for name in ("edsr", "bsrn"):
