@@ -10,16 +10,12 @@ from common.nn.keras_compat import set_seed, tf
 from scripts import export as module
 from scripts.export import FORMATS, check, export
 
-SMALL = {"edsr": {"num_blocks": 2, "num_filters": 8, "res_scale": 0.5},
-         "bsrn": {"num_features": 8, "num_states": 6, "num_recursions": 3},
-         "srcnn": {"kernels": (9, 1, 5), "num_filters": (8, 4)},
-         "vdsr": {"num_layers": 4, "num_filters": 8}}
 SUFFIX = {"saved_model": "", "onnx": ".onnx", "frozen_pb": ".pb"}
 
 
 def build(name, scale):
     set_seed(0)
-    return models.create(name, scale, **SMALL[name])
+    return models.create(name, scale, **models.model(name).small)
 
 
 @pytest.fixture(scope="module")
@@ -81,9 +77,8 @@ def test_a_saved_model_opens_without_the_zoo(edsr, photo, tmp_path, run):
     np.testing.assert_allclose(np.load(str(tmp_path / "sr.npy")), expected, atol=1e-3)
 
 
-@pytest.mark.parametrize("format", FORMATS)
-@pytest.mark.parametrize("wrong", [lambda sr: sr + 0.06, lambda sr: sr * np.nan,
-                                   lambda sr: sr[:, :-1]])
+@pytest.mark.parametrize("format, wrong", zip(FORMATS, (
+    lambda sr: sr + 0.06, lambda sr: sr * np.nan, lambda sr: sr[:, :-1])))
 def test_an_export_that_differs_leaves_the_older_one(edsr, format, wrong, tmp_path, monkeypatch):
     path = tmp_path / f"edsr{SUFFIX[format]}"
     assert export(edsr, format, path) < 0.001
@@ -115,14 +110,14 @@ def test_targets_that_cannot_be_are_refused(edsr, format, path, message, tmp_pat
 
 def test_missing_packages_and_joint_models_are_told(edsr, tmp_path, monkeypatch):
     with pytest.raises(UserError, match="several scales"):
-        export(models.create("vdsr", (2, 3), **SMALL["vdsr"]), "onnx", tmp_path / "m.onnx")
+        export(build("vdsr", (2, 3)), "onnx", tmp_path / "m.onnx")
     monkeypatch.setattr(module.importlib.util, "find_spec", lambda name: None)
     with pytest.raises(UserError, match="pip install tf2onnx onnx onnxruntime"):
         export(edsr, "onnx", tmp_path / "m.onnx")
 
 
 def test_the_command(tmp_path, call):
-    weights.save(models.create("vdsr", (2, 3), **SMALL["vdsr"]), tmp_path / "vdsr_x23.h5")
+    weights.save(build("vdsr", (2, 3)), tmp_path / "vdsr_x23.h5")
     done = call(module.main, "--weights", "vdsr_x23.h5", "--format", "onnx", "--output",
                 "new/m.onnx", "--scale", 3, cwd=tmp_path)
     assert (done.returncode, done.stderr) == (0, "")

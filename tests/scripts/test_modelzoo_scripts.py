@@ -16,7 +16,7 @@ import yaml
 from PIL import Image
 from skimage import data
 
-from models.srdrm import train as srdrm_train
+from models.srgan import train as srgan_train
 from scripts import modelzoo_report
 from scripts.modelzoo_report import COMPILED
 
@@ -161,18 +161,19 @@ def test_a_performance_run_ends_with_what_it_measured(zoo, photos, tmp_path):
 
 def test_the_report_of_a_gan(call, photos, tmp_path):
     began, run = int(time.time()), tmp_path / "run"
-    done = call(srdrm_train.main, "--preset=demo", f"--data_dir={photos}", "--output_dir=run",
-                "--perceptual_weight=0", "--log_every=10", "--val_images=2", *TINY, cwd=tmp_path)
+    done = call(srgan_train.main, "--preset=demo", "--stage=gan", f"--data_dir={photos}",
+                "--output_dir=run", "--perceptual_weight=0", "--log_every=10", "--val_images=2",
+                *TINY, cwd=tmp_path)
     assert done.returncode == 0, done.stderr
     (run / "0").mkdir()
     (run / "0" / "train_0.log").write_text(done.stdout)
     seconds = json.loads((run / "summary.json").read_text())["seconds"]
-    done = call(modelzoo_report.main, "run", "--model", "srdrm", "--kind", "performance", "--chip",
+    done = call(modelzoo_report.main, "run", "--model", "srgan", "--kind", "performance", "--chip",
                 "cpu", "--ranks", 1, "--seconds", round(seconds), "--began", began, "--log",
                 "run/0/train_0.log", cwd=tmp_path)
     assert done.returncode == 0, done.stderr
     assert "device used: CPU" in done.stdout
-    check_report(run, "srdrm", done.stdout)
+    check_report(run, "srgan", done.stdout)
 
 
 def test_the_trainings_error_and_status_come_through(zoo, photos, tmp_path):

@@ -23,13 +23,7 @@ from scripts.upscale import main
 
 ROOT = Path(__file__).resolve().parents[3]
 TILE = 80
-SMALL = {"bsrn": (3, {"num_features": 8, "num_states": 6, "num_recursions": 3}),
-         "edsr": (2, {"num_blocks": 2, "num_filters": 8, "res_scale": 0.5}),
-         "esrgan": (2, {"num_blocks": 1, "num_filters": 8, "num_growth": 4}),
-         "srcnn": (3, {"kernels": (9, 1, 5), "num_filters": (8, 4)}),
-         "srdrm": (2, {"num_blocks": 1, "num_filters": 8}),
-         "srgan": (4, {"num_blocks": 1, "num_filters": 8}),
-         "vdsr": (2, {"num_layers": 4, "num_filters": 8})}
+SCALES = {"bsrn": 3, "edsr": 2, "esrgan": 2, "srcnn": 3, "srdrm": 2, "srgan": 4, "vdsr": 2}
 
 
 @pytest.fixture(scope="module")
@@ -39,7 +33,8 @@ def networks():
     What is zero could be folded away with the operation that it goes into.
     """
     set_seed(0)
-    made = {name: models.create(name, scale, **options) for name, (scale, options) in SMALL.items()}
+    made = {name: models.create(name, scale, **models.model(name).small)
+            for name, scale in SCALES.items()}
     for model in made.values():
         rng = np.random.default_rng(0)
         model.set_weights([w + rng.uniform(0.001, 0.01, w.shape) for w in model.get_weights()])
@@ -68,10 +63,10 @@ def definition(path):
 
 
 def test_every_model_is_here():
-    assert set(SMALL) == set(models.available())
+    assert set(SCALES) == set(models.available())
 
 
-@pytest.mark.parametrize("name", SMALL)
+@pytest.mark.parametrize("name", SCALES)
 def test_a_graph_has_one_input_of_fixed_size_and_neither_variables_nor_functions(
         name, networks, graphs):
     graph = definition(graphs[name])
