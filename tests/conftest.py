@@ -1,6 +1,7 @@
 """What the tests share."""
 
 import json
+import logging
 import os
 import subprocess
 import sys
@@ -40,6 +41,12 @@ def pytest_collection_modifyitems(config, items):
     if left_out:
         config.hook.pytest_deselected(items=left_out)
         items[:] = kept
+
+
+@pytest.fixture(autouse=True)
+def log_reaches_caplog():
+    """A command that ran in this process has kept the zoo's log from it."""
+    logging.getLogger("sr_zoo").propagate = True
 
 
 @pytest.fixture(scope="session")

@@ -17,27 +17,36 @@ TINY = {"scale": 4, "num_blocks": 1, "num_filters": 4, "num_growth": 3, "patch_s
 PARTS = {"generator", "discriminator", "adversarial", "perceptual"}
 
 
-@pytest.fixture
-def tiny(monkeypatch):
+@pytest.fixture(scope="module")
+def tiny():
     """A small step and no pauses; the precision policy of the session is put back."""
     from common.nn.keras_compat import policy_name, set_policy
 
     before = policy_name()
-    monkeypatch.setattr(benchmark_gan, "SETTING", TINY)
-    monkeypatch.setattr(benchmark_measuring, "SETTLE_SECONDS", 0)
-    # Normalised over four patches of one pixel, bfloat16 is coarse.
-    monkeypatch.setitem(benchmark_measuring.MAX_LOSS_DIFFERENCE, "bfloat16", 0.1)
-    yield argparse.Namespace(runs=2, threads=1, data_dir=None)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(benchmark_gan, "SETTING", TINY)
+        patch.setattr(benchmark_measuring, "SETTLE_SECONDS", 0)
+        # Normalised over four patches of one pixel, bfloat16 is coarse.
+        patch.setitem(benchmark_measuring.MAX_LOSS_DIFFERENCE, "bfloat16", 0.1)
+        yield argparse.Namespace(runs=2, threads=1, data_dir=None)
     set_policy(before)
 
 
-@pytest.fixture
-def made(tiny, tmp_path):
+@pytest.fixture(autouse=True)
+def float32():
+    """What a test builds is float32, whatever the one before has set."""
+    from common.nn.keras_compat import set_policy
+
+    set_policy("float32")
+
+
+@pytest.fixture(scope="module")
+def made(tiny, tmp_path_factory):
     """(options, the float32 step, its weights, a batch) of the tiny setting."""
     from common.nn.keras_compat import set_policy
 
     set_policy("float32")
-    options = benchmark_gan._options(tmp_path)
+    options = benchmark_gan._options(tmp_path_factory.mktemp("step"))
     step = benchmark_gan._step(options)
     batch = random_batch(options.batch_size, options.patch_size, options.scale)
     return options, step, benchmark_gan._weights(step), batch

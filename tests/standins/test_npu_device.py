@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 
 from common.device import npu
+from common.nn.keras_compat import IS_KERAS_3
 
 STANDINS = Path(__file__).parent
 ascend = pytest.mark.stack("ascend")  # npu_device exists for TensorFlow 2.6.5 alone
@@ -192,14 +193,7 @@ def test_a_cluster_that_is_not_described_does_not_open(forked, rank_table):
         assert words in output
 
 
-@pytest.mark.stack("main")
-def test_on_another_tensorflow_it_does_not_load(forked):
-    ((status, output),) = forked([("import npu_device", {})])
-    assert status == 1 and "built for TensorFlow 2.6.5" in output
-
-
-def test_npu_bridge_changes_sessions(forked, tmp_path):
-    code = """
+BRIDGE = """
 import tensorflow.compat.v1 as tf
 from npu_bridge.npu_init import npu_config_proto
 rewrite = npu_config_proto().graph_options.rewrite_options
@@ -209,5 +203,11 @@ config = tf.ConfigProto()
 with tf.Session(config=config) as session:
     assert session._config.graph_options.rewrite_options.custom_optimizers
 """
-    finished(forked([(code, {"NPU_STANDIN_RECORD": "calls"})]))
+
+
+def test_npu_bridge_changes_sessions_and_npu_device_loads_on_its_tensorflow_alone(
+        forked, tmp_path):
+    bridge, device = forked([(BRIDGE, {"NPU_STANDIN_RECORD": "calls"}), ("import npu_device", {})])
+    finished([bridge])
     assert (tmp_path / "calls").read_text() == '{"call": "npu_init"}\n'
+    assert ("built for TensorFlow 2.6.5" in device[1]) == (device[0] == 1) == IS_KERAS_3
