@@ -60,6 +60,8 @@ def test_a_peer_that_is_not_installed_is_named(tiny, monkeypatch, name):
     peers = ("torch", "onnx", "onnxruntime", "openvino")
     monkeypatch.setattr(importlib.util, "find_spec",
                         lambda module, *rest: None if module in peers else find_spec(module, *rest))
+    for module in (inference, training):
+        monkeypatch.setattr(module, "PRECISIONS", ("float32",))
     rows = MEASUREMENTS[name](name, tiny)
     notes = {(row["engine"], row["precision"]): row.get("note", "") for row in rows}
     assert "torch not installed" in notes["torch", "float32"]
