@@ -11,7 +11,7 @@ import pytest
 from common.device import onednn
 from common.device.open import open_device
 from common.device.session import session_config
-from common.nn.keras_compat import IS_KERAS_3, tf
+from common.nn.keras_compat import tf
 
 DIES = "import os, signal; os.kill(os.getpid(), signal.SIGFPE)"
 
@@ -172,7 +172,8 @@ def test_as_a_command_it_prints_its_answer(old, capsys, monkeypatch, tmp_path):
     assert answers(tmp_path / "cache" / "sr-zoo") == [False]
 
 
-@pytest.mark.skipif(IS_KERAS_3, reason="this TensorFlow is not tried")
+@pytest.mark.stack("ascend")  # no other TensorFlow is tried
+@pytest.mark.process
 def test_a_real_try_gives_what_the_tests_run_with():
     status = onednn.run_probe()
     assert status in (0, -signal.SIGFPE)
