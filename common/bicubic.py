@@ -1,29 +1,31 @@
-"""Bicubic scaling by whole factors, equal to MATLAB's `imresize` to the last pixel.
+"""Bicubic scaling by integer factors, equal to MATLAB's `imresize` in every pixel.
 
-The kernel is Keys' (1981) with a = -0.5, stretched by the scale when it shrinks (antialiasing).
-Rows come first, then columns, and integer images are rounded and clipped between the two, as MATLAB
-does it: the benchmark LR images were made so. All weights are whole numbers over a common
-denominator, which keeps the sums of integer images exact.
+The kernel is Keys' (1981) with a = -0.5, widened by the scale when shrinking (antialiasing). As in
+MATLAB, which made the benchmark LR images, rows are resized before columns, and integer images are
+rounded and clipped in between. All weights are integers over a common denominator, so the sums of
+integer images are exact.
 """
 
 import numpy as np
 
-TAPS = 5  # of each phase in enlarging: the input pixels i-2 .. i+2 around pixel i
-BLOCK_BYTES = 1 << 19  # working memory of one block of rows: it stays in the processor's cache
+TAPS = 5  # taps per phase when enlarging: the input pixels i-2 .. i+2 around pixel i
+BLOCK_BYTES = 1 << 19  # working memory for one block of rows, small enough for the CPU's cache
 
 
-def downscale(image, scale):
-    """Shrink an image by a whole factor.
+def downscale(image: np.ndarray, scale: int) -> np.ndarray:
+    """Shrink an image by an integer factor.
 
     Args:
-        image: HxW or HxWxC; uint8 or uint16, or floats in any range. The bottom and right are
-            cropped to a multiple of `scale` first.
-        scale: whole number of 1 or more.
+        image: HxW or HxWxC; uint8, uint16, or floats in any range. It is first cropped at the
+            bottom and right to a multiple of `scale`.
+        scale: integer, 1 or more.
+
     Returns:
-        (H//scale)x(W//scale)[xC]; integers rounded and in the same type, floats as float64 and
-        not rounded.
+        (H//scale)x(W//scale)[xC]; integers rounded and of the same type, floats as float64, not
+        rounded.
+
     Raises:
-        ValueError: the image is smaller than `scale`, or of another type or rank.
+        ValueError: the image is smaller than `scale`, or has another type or rank.
     """
     first = -2 * scale
     distances = [abs(2 * tap + 1 - scale) for tap in range(first, 3 * scale + 1)]
@@ -34,31 +36,33 @@ def downscale(image, scale):
     return _resize(image, weights, first, scale, 16 * scale**4)
 
 
-def upscale(image, scale):
-    """Enlarge an image by a whole factor.
+def upscale(image: np.ndarray, scale: int) -> np.ndarray:
+    """Enlarge an image by an integer factor.
 
     Args:
-        image: HxW or HxWxC; uint8 or uint16, or floats in any range.
-        scale: whole number of 1 or more.
+        image: HxW or HxWxC; uint8, uint16, or floats in any range.
+        scale: integer, 1 or more.
+
     Returns:
-        (H*scale)x(W*scale)[xC]; integers rounded and in the same type, floats as float64 and not
+        (H*scale)x(W*scale)[xC]; integers rounded and of the same type, floats as float64, not
         rounded.
+
     Raises:
-        ValueError: the image is empty, or of another type or rank.
+        ValueError: the image is empty, or has another type or rank.
     """
     return _resize(np.asarray(image), _upscale_weights(scale), -(TAPS // 2), 1, 16 * scale**3)
 
 
-def upscale_kernel(scale):
-    """Weights of the enlargement along one axis, float64 of shape (scale, 5).
+def upscale_kernel(scale: int) -> np.ndarray:
+    """Return the weights for enlarging along one axis, float64 of shape (scale, 5).
 
-    Output pixel `scale * i + phase` is the sum of `kernel[phase, t] * input[i - 2 + t]`, with the
-    edge pixels repeated outside the image. In two dimensions the weights are the outer products.
+    Output pixel `scale * i + phase` is the sum of `kernel[phase, t] * input[i - 2 + t]`, with edge
+    pixels repeated outside the image. In two dimensions the weights are outer products.
     """
     return _upscale_weights(scale) / (16 * scale**3)
 
 
-def crop_to_multiple(image, scale):
+def crop_to_multiple(image: np.ndarray, scale: int) -> np.ndarray:
     """Crop an HxW[xC] image at the bottom and right to a multiple of `scale` (a view)."""
     image = np.asarray(image)
     height, width = image.shape[:2]
@@ -72,7 +76,7 @@ def _upscale_weights(scale):
 
 
 def _weight(m, scale):
-    """16 * scale**3 times the cubic kernel at the distance m / (2 * scale), a whole number."""
+    """The cubic kernel at distance m / (2 * scale), times 16 * scale**3: an integer."""
     if m <= 2 * scale:
         return 3 * m**3 - 10 * m**2 * scale + 16 * scale**3
     if m < 4 * scale:
@@ -82,15 +86,15 @@ def _weight(m, scale):
 
 def _resize(image, weights, first, stride, denominator):
     if image.ndim not in (2, 3) or 0 in image.shape:
-        raise ValueError(f"an image of shape {image.shape} cannot be scaled so")
+        raise ValueError(f"cannot scale an image of shape {image.shape}")
     if image.dtype in (np.uint8, np.uint16):
-        # The largest sum is about 1.3 * denominator * the largest value.
+        # Sums reach about 1.3 * denominator * the largest pixel value.
         small = 2 * denominator * int(np.iinfo(image.dtype).max) < 2**31
         work = np.int32 if small else np.int64
     elif np.issubdtype(image.dtype, np.floating):
         work, weights, denominator = np.float64, weights / denominator, None
     else:
-        raise ValueError(f"an image of type {image.dtype} cannot be scaled; use uint8 or float")
+        raise ValueError(f"cannot scale an image of type {image.dtype}; use uint8 or float")
     for _ in "rows", "columns":
         image = _resize_rows(image, weights, first, stride, denominator, work)
         image = np.swapaxes(image, 0, 1)
@@ -98,7 +102,7 @@ def _resize(image, weights, first, stride, denominator):
 
 
 def _resize_rows(image, weights, first, stride, denominator, work):
-    """Scale along axis 0, in blocks of rows so that no large temporary arises."""
+    """Scale along axis 0, in blocks of rows to keep temporaries small."""
     height, tail = image.shape[0], image.shape[1:]
     phases, taps = weights.shape
     flat = np.ascontiguousarray(image).reshape(height, -1)

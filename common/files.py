@@ -1,4 +1,6 @@
-"""Files that are whole or absent: written to a temporary name beside the target, then renamed."""
+"""Atomic files and folders: written under a temporary name beside the target, then renamed."""
+
+from __future__ import annotations
 
 import contextlib
 import functools
@@ -9,22 +11,23 @@ import re
 import shutil
 import tempfile
 import time
+from collections.abc import Iterator
 from pathlib import Path
 
 from common.cli import UserError
 
-ABANDONED = 86400  # seconds since the last change after which nobody is taken to be writing
+ABANDONED = 86400  # seconds without a change after which a temporary counts as left behind
 
-# .<name>.tmp-<machine>-<process>-<random>, what `temporary_prefix` begins.
+# .<name>.tmp-<machine>-<process>-<random>; see `temporary_prefix`.
 _TEMPORARY = re.compile(r"\..*\.tmp-([0-9a-f]{12})-(\d+)-\w+(\.[^.]*)?", re.DOTALL)
 _swept = set()
 
 
 @contextlib.contextmanager
-def atomic_path(path):
-    """Give a temporary path of the same suffix; it becomes `path` when the block ends well.
+def atomic_path(path: str | Path) -> Iterator[Path]:
+    """Yield a temporary path with the same suffix, renamed to `path` if the block succeeds.
 
-    The folder is made if missing. After an error nothing is left and an older file stays as it was.
+    A missing folder is created. After an error the temporary is gone and an older file unchanged.
     """
     path = Path(path)
     make_folder(path.parent)
@@ -44,10 +47,10 @@ def atomic_path(path):
 
 
 @contextlib.contextmanager
-def atomic_folder(path):
-    """Give a temporary folder; it becomes `path` when the block ends well.
+def atomic_folder(path: str | Path) -> Iterator[Path]:
+    """Yield a temporary folder, renamed to `path` if the block succeeds.
 
-    It takes the place of an older folder as a whole; after an error that stays as it was.
+    It replaces an older folder completely; after an error the older one is unchanged.
     """
     path = Path(path)
     make_folder(path.parent)
@@ -68,8 +71,8 @@ def atomic_folder(path):
         shutil.rmtree(beside, ignore_errors=True)
 
 
-def temporary_prefix(folder, name):
-    """The first part of a temporary's name in a folder: hidden, and it tells whose it is.
+def temporary_prefix(folder: str | Path, name: str) -> str:
+    """Return the prefix of a temporary's name: hidden, with machine and process of its owner.
 
     The first call for a folder removes what killed processes left there.
     """
@@ -79,11 +82,11 @@ def temporary_prefix(folder, name):
     return f".{name[:40]}.tmp-{_machine()}-{os.getpid()}-"
 
 
-def remove_leftovers(folder):
+def remove_leftovers(folder: str | Path) -> None:
     """Remove the temporaries that killed processes left in a folder; those in use stay.
 
-    Several machines may write in the folder: what belongs to one of the others, or to a process
-    that goes on here, is removed when nothing in it has changed for a day.
+    Other machines may write to the same folder: a temporary of theirs, or of a process that still
+    runs here, is removed only when nothing in it has changed for a day.
     """
     with contextlib.suppress(OSError):
         for entry in list(os.scandir(str(folder))):
@@ -93,34 +96,34 @@ def remove_leftovers(folder):
             if entry.is_dir(follow_symlinks=False):
                 shutil.rmtree(entry.path, ignore_errors=True)
             else:
-                with contextlib.suppress(OSError):  # another process may sweep as well
+                with contextlib.suppress(OSError):  # another process may remove it first
                     os.unlink(entry.path)
 
 
-def write_text(path, text):
-    """Write a text file whole (UTF-8)."""
+def write_text(path: str | Path, text: str) -> None:
+    """Write a UTF-8 text file atomically."""
     with atomic_path(path) as temporary:
         temporary.write_text(text, encoding="utf-8")
 
 
-def make_folder(path):
-    """Make a folder and its parents and return it as a Path.
+def make_folder(path: str | Path) -> Path:
+    """Create a folder and its parents if missing, and return it as a Path.
 
     Raises:
-        UserError: it cannot be made or written in.
+        UserError: it cannot be created or is not writable.
     """
     path = Path(path)
     try:
         path.mkdir(parents=True, exist_ok=True)
     except OSError as error:
-        raise UserError(f"cannot make the folder {path}: {error.strerror}; "
-                        "choose one that can be written") from error
+        raise UserError(f"cannot create the folder {path}: {error.strerror}; "
+                        "choose a writable one") from error
     if not os.access(path, os.W_OK | os.X_OK):
-        raise UserError(f"cannot write in the folder {path}; choose one that can be written")
+        raise UserError(f"cannot write to the folder {path}; choose a writable one")
     return path
 
 
-def existing_folder(path) -> Path:
+def existing_folder(path: str | Path) -> Path:
     """Return a folder as a Path.
 
     Raises:
@@ -140,18 +143,18 @@ def _is_left(path, machine, process):
             os.kill(process, 0)
         except ProcessLookupError:
             return True
-        except (OSError, OverflowError):  # it is another user's, or no process's number
+        except (OSError, OverflowError):  # another user's process, or not a process id
             pass
     paths = [path, *(os.path.join(folder, name) for folder, folders, files in os.walk(path)
                      for name in folders + files)]
-    with contextlib.suppress(OSError):  # it has just become a file, or is being removed
+    with contextlib.suppress(OSError):  # it was renamed or removed meanwhile
         return time.time() - max(os.lstat(p).st_mtime for p in paths) > ABANDONED
     return False
 
 
 @functools.lru_cache(1)
 def _machine():
-    """Twelve digits of what shares this process's numbers: the boot, and the container if any."""
+    """Twelve hex digits that identify this boot and container, within which process ids hold."""
     parts = [platform.node()]
     with contextlib.suppress(OSError):
         parts.append(Path("/proc/sys/kernel/random/boot_id").read_text())

@@ -1,11 +1,12 @@
-"""Image files: read as RGB for training, or as stored for a result of the same kind."""
+"""Image files: read as RGB for training, or as stored so that a result can keep the format."""
+
+from __future__ import annotations
 
 import contextlib
 import struct
 import zlib
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Optional
 
 import numpy as np
 from PIL import Image
@@ -14,8 +15,8 @@ from common.cli import UserError, one_line
 from common.files import atomic_path, existing_folder
 
 IMAGE_SUFFIXES = frozenset({".png", ".jpg", ".jpeg", ".webp", ".bmp", ".tif", ".tiff"})
-QUALITY = 95  # of JPEG (without chroma subsampling) and of WebP
-MAX_SIDE = {".jpg": 65500, ".jpeg": 65500, ".webp": 16383}  # pixels that the encoders take
+QUALITY = 95  # of JPEG (without chroma subsampling) and WebP
+MAX_SIDE = {".jpg": 65500, ".jpeg": 65500, ".webp": 16383}  # pixels, the encoders' limits
 
 _DEEP_SUFFIXES = {".png", ".tif", ".tiff"}
 _ALPHA_SUFFIXES = {".png", ".tif", ".tiff", ".webp"}
@@ -23,30 +24,30 @@ _ALPHA_SUFFIXES = {".png", ".tif", ".tiff", ".webp"}
 
 @dataclass(frozen=True)
 class ImageKind:
-    """What a file says beside its pixels, so that a result can say the same."""
+    """A file's format and metadata, for writing a result of the same kind."""
 
     format: str
-    icc_profile: Optional[bytes] = None
-    exif: Optional[bytes] = None
+    icc_profile: bytes | None = None
+    exif: bytes | None = None
 
 
-def list_images(folder):
-    """List the image files of a folder, sorted by name; sub-folders and hidden files are left out.
+def list_images(folder: str | Path) -> list[Path]:
+    """List the image files of a folder by name, without sub-folders and hidden files.
 
     Raises:
-        UserError: no such folder, or no image in it.
+        UserError: the folder does not exist or has no images.
     """
     folder = existing_folder(folder)
     images = find_images(folder)
     if not images:
         inside = sorted(path.name for path in folder.iterdir() if path.is_dir())
-        hint = f"it has the sub-folders {', '.join(inside[:8])}" if inside else "it has none"
-        raise UserError(f"no images ({' '.join(sorted(IMAGE_SUFFIXES))}) in {folder}: {hint}")
+        hint = f"; its sub-folders are {', '.join(inside[:8])}" if inside else ""
+        raise UserError(f"no images ({' '.join(sorted(IMAGE_SUFFIXES))}) in {folder}{hint}")
     return images
 
 
-def find_images(folder):
-    """List the image files of an existing folder, sorted by name; the list may be empty."""
+def find_images(folder: str | Path) -> list[Path]:
+    """List the image files of an existing folder by name; the list may be empty."""
     return sorted(path for path in Path(folder).iterdir()
                   if path.suffix.lower() in IMAGE_SUFFIXES
                   and not path.name.startswith(".") and path.is_file())
@@ -54,7 +55,7 @@ def find_images(folder):
 
 @contextlib.contextmanager
 def any_size():
-    """Read images of any size in the block; else Pillow refuses them from 179 million pixels on."""
+    """Lift Pillow's limit of 179 million pixels within a `with` block."""
     before, Image.MAX_IMAGE_PIXELS = Image.MAX_IMAGE_PIXELS, None
     try:
         yield
@@ -62,23 +63,23 @@ def any_size():
         Image.MAX_IMAGE_PIXELS = before
 
 
-def read_size(path):
+def read_size(path: str | Path) -> tuple[int, int]:
     """Read (height, width) in pixels from the header of an image file.
 
     Raises:
-        UserError: no such file, or not an image.
+        UserError: the file does not exist or is not an image.
     """
     with _opened(path) as image:
         return image.height, image.width
 
 
-def read_rgb(path):
+def read_rgb(path: str | Path) -> np.ndarray:
     """Read any image file as uint8 HxWx3 in [0, 255].
 
-    Grey is repeated, a palette expanded, 16 bits are rounded to 8 and alpha is dropped.
+    Grey is repeated, palettes are expanded, 16 bits rounded to 8, and alpha dropped.
 
     Raises:
-        UserError: no such file, not an image, or damaged.
+        UserError: the file does not exist, is not an image, or is damaged.
     """
     array, _ = read_image(path)
     array = _to_8_bits(array)
@@ -89,18 +90,19 @@ def read_rgb(path):
     return np.ascontiguousarray(array[..., :3])
 
 
-def read_image(path):
-    """Read an image file as it is stored, its first frame.
+def read_image(path: str | Path) -> tuple[np.ndarray, ImageKind]:
+    """Read the first frame of an image file as stored.
 
     Returns:
         (array, kind): uint8 in [0, 255] or uint16 in [0, 65535]; HxW grey, HxWx2 grey and alpha,
-        HxWx3 RGB or HxWx4 RGB and alpha. A palette is expanded, and other colour spaces become
-        RGB (their colour profile is dropped, as it does not describe RGB).
+        HxWx3 RGB or HxWx4 RGB and alpha. Palettes are expanded, and other colour spaces become
+        RGB (without their colour profile, which would not describe RGB).
+
     Raises:
-        UserError: no such file, not an image, or damaged.
+        UserError: the file does not exist, is not an image, or is damaged.
     """
     with _opened(path) as image:
-        image.load()  # every byte is checked here, for the files that OpenCV decodes as well
+        image.load()  # checks every byte, also of files that OpenCV decodes below
         profile = image.info.get("icc_profile") if image.mode not in ("CMYK", "HSV") else None
         kind = ImageKind(image.format, profile or None, image.info.get("exif") or None)
         if _is_deep_colour(image, path):
@@ -109,17 +111,17 @@ def read_image(path):
         return _to_uint(np.array(image if image.mode == mode else image.convert(mode)), path), kind
 
 
-def write_image(path, array, kind=None):
-    """Write an image in the format that the suffix of `path` names.
+def write_image(path: str | Path, array: np.ndarray, kind: ImageKind | None = None) -> None:
+    """Write an image atomically, in the format given by the suffix of `path`.
 
-    JPEG has quality 95 without chroma subsampling, WebP quality 95. Alpha is dropped and 16 bits
-    are rounded to 8 where the format cannot hold them. The file is whole or absent.
+    JPEG uses quality 95 without chroma subsampling, WebP quality 95. Where the format cannot hold
+    them, alpha is dropped and 16 bits are rounded to 8.
 
     Args:
         path: the file, with one of `IMAGE_SUFFIXES`.
         array: uint8 or uint16; HxW, HxWx1, HxWx2, HxWx3 or HxWx4 (see `read_image`).
-        kind: an `ImageKind` whose colour profile and EXIF data go into the file too (EXIF data
-            not into a TIFF of 16-bit colour).
+        kind: the colour profile and EXIF data to write (a 16-bit colour TIFF gets no EXIF).
+
     Raises:
         UserError: another suffix, or the format cannot hold such an image.
     """
@@ -127,7 +129,7 @@ def write_image(path, array, kind=None):
     suffix = path.suffix.lower()
     check_writable(path, array.shape)
     if array.dtype not in (np.uint8, np.uint16):
-        raise ValueError(f"an image of type {array.dtype} cannot be written; use uint8 or uint16")
+        raise ValueError(f"cannot write an image of type {array.dtype}; use uint8 or uint16")
     if array.ndim == 3 and array.shape[-1] in (2, 4) and suffix not in _ALPHA_SUFFIXES:
         array = array[..., :-1]
     if array.ndim == 3 and array.shape[-1] == 1:
@@ -147,24 +149,24 @@ def write_image(path, array, kind=None):
                             f"{one_line(error)}; try the suffix .png") from error
 
 
-def check_writable(path, shape):
-    """Check that `write_image` can write to this name an image of this (height, width, ...).
+def check_writable(path: str | Path, shape: tuple[int, ...]) -> None:
+    """Check that `write_image` can write an image of shape (height, width, ...) to a path.
 
     Raises:
-        UserError: another suffix than `IMAGE_SUFFIXES`, or the format cannot hold such a side.
+        UserError: the suffix is not in `IMAGE_SUFFIXES`, or a side exceeds the format's limit.
     """
     suffix, (height, width) = Path(path).suffix.lower(), shape[:2]
     if suffix not in IMAGE_SUFFIXES:
-        raise UserError(f"cannot write {path}: name a file with one of the suffixes "
+        raise UserError(f"cannot write {path}: use one of the suffixes "
                         f"{' '.join(sorted(IMAGE_SUFFIXES))}")
     most = MAX_SIDE.get(suffix)
     if most and max(height, width) > most:
         raise UserError(f"cannot write {path} ({width}x{height} pixels): {suffix} holds at most "
-                        f"{most} a side; try the suffix .png")
+                        f"{most} per side; try the suffix .png")
 
 
 class _opened:
-    """Open with Pillow; whatever a decoder raises in the block becomes one line with the name."""
+    """Open a file with Pillow; decoder errors in the block become a `UserError` with its name."""
 
     def __init__(self, path):
         self.path = Path(path)
@@ -187,16 +189,16 @@ class _opened:
         if isinstance(error, IsADirectoryError):
             raise UserError(f"{self.path} is a folder, not an image file") from error
         if isinstance(error, PermissionError):
-            raise UserError(f"{self.path} cannot be read: permission denied") from error
-        # Decoders raise all kinds on broken bytes: OSError, SyntaxError, struct.error, ...
+            raise UserError(f"cannot read {self.path}: permission denied") from error
+        # Decoders raise many types on broken bytes: OSError, SyntaxError, struct.error, ...
         if isinstance(error, Exception) and not isinstance(error, (UserError, MemoryError)):
             reason = "not an image, or damaged" if isinstance(error, Image.UnidentifiedImageError) \
                 else one_line(error) or type(error).__name__
-            raise UserError(f"{self.path} cannot be read as an image: {reason}") from error
+            raise UserError(f"cannot read {self.path} as an image: {reason}") from error
 
 
 def _wanted_mode(image):
-    """The Pillow mode that holds what the file holds, without palette or other colour space."""
+    """The grey or RGB mode of Pillow, with or without alpha, that keeps what the file holds."""
     mode, transparent = image.mode, "transparency" in image.info
     if mode.startswith(("I", "F")):
         return mode
@@ -212,7 +214,7 @@ def _to_uint(array, path):
         return array
     if array.dtype.kind in "iu" and array.min() >= 0 and array.max() <= 65535:
         return array.astype(np.uint16)
-    raise UserError(f"{path} holds {array.dtype} values; only images of 8 and 16 bits are read")
+    raise UserError(f"{path} holds {array.dtype} values; only 8-bit and 16-bit images can be read")
 
 
 def _to_8_bits(array):
@@ -222,7 +224,7 @@ def _to_8_bits(array):
 
 
 def _is_deep_colour(image, path):
-    """Whether the file has several channels of 16 bits, which Pillow would cut to 8."""
+    """Whether the file has several 16-bit channels, which Pillow would reduce to 8 bits."""
     if image.format == "PNG":
         depth, colour_type = _png_header(path)
         return depth == 16 and colour_type != 0
@@ -241,10 +243,10 @@ def _read_deep_colour(path, is_png):
     cv2 = _opencv()
     array = cv2.imdecode(np.fromfile(str(path), np.uint8), cv2.IMREAD_UNCHANGED)
     if array is None or array.ndim != 3:
-        raise UserError(f"{path} cannot be read as an image of 16-bit colour")
+        raise UserError(f"cannot read {path} as a 16-bit colour image")
     order = [2, 1, 0, 3][:array.shape[-1]]
     if is_png and _png_header(path)[1] == 4:
-        order = [0, 3]  # grey and alpha, which OpenCV gives as colour and alpha
+        order = [0, 3]  # OpenCV returns grey and alpha as colour and alpha
     return np.ascontiguousarray(array[..., order])
 
 
@@ -270,7 +272,7 @@ def _write_deep_colour(path, array, kind):
         return
     import tifffile
 
-    if array.shape[-1] == 2:  # Pillow knows no TIFF of 16-bit grey and alpha
+    if array.shape[-1] == 2:  # Pillow cannot read a TIFF of 16-bit grey and alpha
         array = array[..., [0, 0, 0, 1]]
     alpha = {"extrasamples": ["unassalpha"]} if array.shape[-1] == 4 else {}
     tifffile.imwrite(str(path), array, photometric="rgb", planarconfig="contig",
@@ -278,10 +280,10 @@ def _write_deep_colour(path, array, kind):
 
 
 def _deep_png(array, profile, exif):
-    """Bytes of a PNG of 16-bit colour; neither Pillow nor OpenCV can write one with a profile."""
+    """Bytes of a 16-bit colour PNG; neither Pillow nor OpenCV can write one with a profile."""
     height, width, channels = array.shape
     rows = array.astype(">u2").view(np.uint8).reshape(height, -1)
-    # Filter 2 (the difference from the row above) is cheap in NumPy and compresses photographs.
+    # Filter 2 (difference from the row above) is cheap in NumPy and compresses photographs well.
     filtered = np.full((height, 1 + rows.shape[1]), 2, np.uint8)
     filtered[0, 1:] = rows[0]
     np.subtract(rows[1:], rows[:-1], out=filtered[1:, 1:])
@@ -300,7 +302,7 @@ def _deep_png(array, profile, exif):
 def _opencv():
     try:
         import cv2
-    except ImportError as error:
-        raise UserError("images of 16-bit colour need OpenCV: "
+    except ImportError as error:  # also where a library of the other OpenCV package is missing
+        raise UserError("16-bit colour needs OpenCV: "
                         "pip install opencv-python-headless") from error
     return cv2

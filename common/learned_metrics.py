@@ -1,68 +1,61 @@
-"""LPIPS and NIQE, by the package pyiqa (the extra `metrics`) on PyTorch."""
+"""LPIPS and NIQE, computed by the PyTorch package pyiqa (the extra `metrics`)."""
 
 import functools
-import importlib.util
+from typing import Callable
 
 import numpy as np
 
-from common.cli import UserError, one_line
-from common.metrics import cropped_rgb
+from common.cli import UserError, one_line, require_packages
+from common.metrics import check_same_shape, cropped_rgb
 
-# The smallest side: AlexNet has no feature left below, and NIQE no block of 96x96 pixels.
+# Smallest side in pixels: AlexNet's features vanish below 32, and NIQE needs a 96x96 block.
 SMALLEST = {"lpips": 32, "niqe": 96}
 
 
 @functools.cache
-def open_metric(name):
-    """Build a metric of pyiqa, which fetches its weights the first time, on the CPU.
+def open_metric(name: str) -> Callable:
+    """Build a pyiqa metric on the CPU; pyiqa downloads its weights the first time.
 
-    TensorFlow may hold the memory of a GPU, and the values would differ between chips.
+    The CPU because TensorFlow may hold a GPU's memory, and values would differ between chips.
 
     Args:
         name: a key of `SMALLEST`.
 
     Returns:
-        a function of tensors (1, 3, H, W) in [0, 1] to a tensor of one value.
+        a function from tensors (1, 3, H, W) in [0, 1] to a tensor of one value.
 
     Raises:
-        UserError: pyiqa is not installed, or its weights cannot be had.
+        UserError: pyiqa is not installed, or its weights are not available.
     """
-    lacking = [package for package in ("pyiqa", "torch")
-               if importlib.util.find_spec(package) is None]
-    if lacking:
-        raise UserError(f"{name} needs {' and '.join(lacking)}: pip install pyiqa")
+    require_packages(name, ("pyiqa", "torch"), install="pyiqa")
     try:
         import pyiqa
 
         return pyiqa.create_metric(name, device="cpu")
-    except Exception as error:  # of many packages, and of many kinds
-        raise UserError(f"pyiqa cannot set {name} up: {one_line(error)[:160]}") from error
+    except Exception as error:  # pyiqa's many dependencies raise many types
+        raise UserError(f"pyiqa cannot set up {name}: {one_line(error)[:160]}") from error
 
 
-def lpips(sr, hr, crop_border=0):
-    """Learned perceptual distance in AlexNet's features (arXiv 1801.03924), the lower the better.
+def lpips(sr: np.ndarray, hr: np.ndarray, crop_border: int = 0) -> float:
+    """Learned perceptual distance of AlexNet features (arXiv 1801.03924); lower is better.
 
     Args:
-        sr, hr: two images of one shape, [H, W] or [H, W, 3] RGB, values in 0..255.
-        crop_border: pixels left out on each side; 32x32 must be left.
-
-    Returns:
-        a float.
+        sr, hr: two images of the same shape, [H, W] or [H, W, 3] RGB, values in 0..255.
+        crop_border: pixels ignored on each side; at least 32x32 must remain.
 
     Raises:
-        ValueError: images that do not fit.
+        ValueError: the shapes differ, or the image is too small.
         UserError: see `open_metric`.
     """
-    if np.shape(sr) != np.shape(hr):
-        raise ValueError(f"images of different shapes: {np.shape(sr)} and {np.shape(hr)}")
+    check_same_shape(np.shape(sr), np.shape(hr))
     return _measure("lpips", [sr, hr], crop_border)
 
 
-def niqe(image, crop_border=0):
+def niqe(image: np.ndarray, crop_border: int = 0) -> float:
     """Naturalness without a reference (Mittal et al., 2013, doi 10.1109/LSP.2012.2227726).
 
-    The lower the better; on the luma, as pyiqa has it. Args, returns and errors as `lpips`, for
-    one image of at least 96x96 pixels inside the border.
+    Lower is better. Measured on luma, as in pyiqa. Arguments and errors as in `lpips`, for one
+    image with at least 96x96 pixels inside the border.
     """
     return _measure("niqe", [image], crop_border)
 

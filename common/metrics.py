@@ -1,4 +1,4 @@
-"""PSNR, SSIM and UIQM the way super-resolution results are published."""
+"""PSNR, SSIM and UIQM as in published super-resolution results."""
 
 import math
 
@@ -7,31 +7,34 @@ import numpy as np
 CHANNELS = ("y", "rgb", "gray")
 
 _Y_WEIGHTS = np.array([65.481, 128.553, 24.966]) / 255  # BT.601, studio range 16..235
-_GRAY_WEIGHTS = np.array([19595, 38470, 7471]) / 65536  # BT.601, full range, as Pillow has it
+_GRAY_WEIGHTS = np.array([19595, 38470, 7471]) / 65536  # BT.601, full range, Pillow's numbers
 _WINDOW, _SIGMA = 11, 1.5
 _C1, _C2 = (0.01 * 255) ** 2, (0.03 * 255) ** 2
-_STRIP = 32  # rows at a time: what is made of them stays in the processor's cache
-_BLOCK = 10  # of UIQM
+_STRIP = 32  # rows at a time, so that intermediate arrays stay in the CPU's cache
+_BLOCK = 10  # side of UIQM's blocks, pixels
 _EDGE_WEIGHTS = (0.299, 0.587, 0.144)  # sic: BT.601 has 0.114
 
 
-def to_channel(image, channel):
-    """The values of an image that are compared.
+def to_channel(image: np.ndarray, channel: str) -> np.ndarray:
+    """Return the channel of an image on which it is compared.
 
     Args:
         image: [H, W] (grey) or [H, W, 3] (RGB), values in 0..255, uint8 or float.
-        channel: "y", the luma of BT.601 YCbCr in 16..235, not rounded; "rgb", the image as it is;
-            or "gray", the 8-bit grey of Pillow's mode L, rounded to whole levels.
+        channel: "y", the luma of BT.601 YCbCr in 16..235, not rounded; "rgb", the image unchanged;
+            or "gray", the 8-bit grey of Pillow's mode L, rounded to integers.
 
     Returns:
-        float64 [H, W, 3] for "rgb" of an RGB image, else [H, W]. A grey image keeps its value for
-        every channel: pushed through RGB -> Y its range would shrink and its PSNR rise by 0.1 dB.
+        float64 [H, W, 3] for "rgb" of an RGB image, else [H, W]. A grey image keeps its values for
+        every channel: converted as RGB to Y its range would shrink and its PSNR rise by 0.1 dB.
+
+    Raises:
+        ValueError: an unknown channel, or an image of another shape.
     """
     if channel not in CHANNELS:
-        raise ValueError(f"no channel {channel!r}: one of {', '.join(CHANNELS)}")
+        raise ValueError(f"unknown channel {channel!r}; choose one of {', '.join(CHANNELS)}")
     image = np.asarray(image, np.float64)
     if image.ndim != 2 and (image.ndim != 3 or image.shape[-1] != 3):
-        raise ValueError(f"an image of shape {image.shape}, need [H, W] or [H, W, 3]")
+        raise ValueError(f"image of shape {image.shape}; expected [H, W] or [H, W, 3]")
     if image.ndim == 2 or channel == "rgb":
         return image
     if channel == "y":
@@ -39,19 +42,16 @@ def to_channel(image, channel):
     return np.floor(image @ _GRAY_WEIGHTS + 0.5)
 
 
-def psnr(sr, hr, crop_border=0, channel="rgb"):
-    """Peak signal-to-noise ratio in dB, peak 255.
+def psnr(sr: np.ndarray, hr: np.ndarray, crop_border: int = 0, channel: str = "rgb") -> float:
+    """Peak signal-to-noise ratio in dB, peak 255; infinite for identical images.
 
     Args:
-        sr, hr: two images of one shape, [H, W] or [H, W, 3], values in 0..255, uint8 or float.
-        crop_border: pixels left out on each side.
-        channel: see `to_channel`; with "rgb" one squared error over all three channels.
-
-    Returns:
-        a float, infinite for identical images.
+        sr, hr: two images of the same shape, [H, W] or [H, W, 3], values in 0..255, uint8 or float.
+        crop_border: pixels ignored on each side.
+        channel: see `to_channel`; "rgb" takes one mean squared error over all three channels.
 
     Raises:
-        ValueError: the shapes differ, or the crop leaves nothing.
+        ValueError: the shapes differ, or the border leaves no pixels.
     """
     total = size = 0
     for a, b in _strips(sr, hr, crop_border, channel):
@@ -61,13 +61,13 @@ def psnr(sr, hr, crop_border=0, channel="rgb"):
     return float("inf") if error == 0 else float(10 * np.log10(255 ** 2 / error))
 
 
-def ssim(sr, hr, crop_border=0, channel="rgb"):
+def ssim(sr: np.ndarray, hr: np.ndarray, crop_border: int = 0, channel: str = "rgb") -> float:
     """Structural similarity (Wang et al., 2004, doi 10.1109/TIP.2003.819861).
 
-    Gaussian window 11x11 of sigma 1.5, K1 0.01, K2 0.03, range 255, mean over the positions where
-    the window lies inside the image. With "rgb" it is the mean of the three channels' values.
+    11x11 Gaussian window with sigma 1.5, K1 0.01, K2 0.03, range 255, averaged over the positions
+    where the window lies inside the image; for "rgb" also over the three channels.
 
-    Args, returns and errors as `psnr`; the crop must leave 11x11 pixels.
+    Arguments and errors as in `psnr`; at least 11x11 pixels must remain inside the border.
     """
     total = size = 0
     for pair in _strips(sr, hr, crop_border, channel, _WINDOW):
@@ -78,33 +78,33 @@ def ssim(sr, hr, crop_border=0, channel="rgb"):
     return total / size
 
 
-def uiqm(image, crop_border=0):
+def uiqm(image: np.ndarray, crop_border: int = 0) -> float:
     """Underwater image quality (Panetta et al., 2016, doi 10.1109/JOE.2015.2469915): no reference.
 
     0.0282 `uicm` + 0.2953 `uism` + 3.5753 `uiconm`, each as in the program of SRDRM's authors
-    (arXiv 1909.09437), where the published values come from: blocks of 10x10 pixels without the
-    rest at the bottom and right, a weight of 0.144 for blue edges, and a contrast without the PLIP
-    operators of the paper.
+    (arXiv 1909.09437) that produced the published values: blocks of 10x10 pixels, ignoring the
+    remainder at the bottom and right, a weight of 0.144 for blue edges, and contrast without the
+    paper's PLIP operators.
 
     Args:
         image: [H, W, 3] RGB or [H, W] grey, values in 0..255, uint8 or float.
-        crop_border: pixels left out on each side; 10x10 must be left.
+        crop_border: pixels ignored on each side; at least 10x10 must remain.
 
     Returns:
-        a float, the higher the better; 0.5 to 3.5 for photographs taken under water.
+        higher is better; 0.5 to 3.5 for underwater photographs.
 
     Raises:
-        ValueError: another shape, or the crop leaves too little.
+        ValueError: another shape, or the border leaves too few pixels.
     """
     image = cropped_rgb(image, crop_border, smallest=_BLOCK)
     return 0.0282 * uicm(image) + 0.2953 * uism(image) + 3.5753 * uiconm(image)
 
 
-def uicm(image):
-    """Colourfulness: how red-green and yellow-blue scatter, less how far they are off grey.
+def uicm(image: np.ndarray) -> float:
+    """Colourfulness: spread of red-green and yellow-blue, minus their distance from grey.
 
-    Both centres are means without the lowest and the highest tenth of the pixels, the variances
-    are of all pixels around them. `image`: RGB [H, W, 3] in 0..255.
+    Each centre is a mean without the lowest and highest tenth of the pixels; each variance is that
+    of all pixels around it. `image`: RGB [H, W, 3] in 0..255.
     """
     red, green, blue = np.moveaxis(np.asarray(image, np.float64), -1, 0)
     centres, variances = [], []
@@ -116,10 +116,10 @@ def uicm(image):
     return float(-0.0268 * np.hypot(*centres) + 0.1586 * np.sqrt(sum(variances)))
 
 
-def uism(image):
-    """Sharpness: contrast within blocks (EME) of each channel times its Sobel edges.
+def uism(image: np.ndarray) -> float:
+    """Sharpness: block contrast (EME) of each channel multiplied by its Sobel edges.
 
-    The strongest edge of a channel counts 255; blocks that touch zero count nothing. `image`: RGB
+    The strongest edge of a channel is scaled to 255; blocks with a zero add nothing. `image`: RGB
     [H, W, 3] in 0..255, at least 10x10.
     """
     image = np.asarray(image, np.float64)
@@ -132,11 +132,11 @@ def uism(image):
     return float(total)
 
 
-def uiconm(image):
+def uiconm(image: np.ndarray) -> float:
     """Contrast: the entropy-like -m log(m) of each block's Michelson contrast m (logAMEE).
 
-    Extremes are over all channels; blocks of one value count nothing. `image`: RGB [H, W, 3] in
-    0..255, at least 10x10.
+    Minimum and maximum are over all channels; blocks of a single value add nothing. `image`: RGB
+    [H, W, 3] in 0..255, at least 10x10.
     """
     low, high = _block_extremes(np.asarray(image, np.float64))
     some = high > low
@@ -144,11 +144,17 @@ def uiconm(image):
     return float(-np.sum(contrast * np.log(contrast)) / low.size)
 
 
-def cropped_rgb(image, crop_border, smallest):
-    """The inside of an image as float64 RGB [H, W, 3], for metrics that have no channel.
+def check_same_shape(a: tuple, b: tuple) -> None:
+    """Raise a `ValueError` if the shapes of two images differ."""
+    if a != b:
+        raise ValueError(f"images of different shapes: {a} and {b}")
+
+
+def cropped_rgb(image: np.ndarray, crop_border: int, smallest: int) -> np.ndarray:
+    """Return the inside of an image as float64 RGB [H, W, 3], for metrics without a channel.
 
     Raises:
-        ValueError: no image, or less than `smallest` pixels are left on a side.
+        ValueError: not an image, or fewer than `smallest` pixels remain on a side.
     """
     image = to_channel(image, "rgb")
     if image.ndim == 2:
@@ -157,14 +163,10 @@ def cropped_rgb(image, crop_border, smallest):
 
 
 def _strips(sr, hr, crop_border, channel, window=1):
-    """What is compared of two images, some rows at a time, such that each window lies in one.
-
-    Strips overlap by `window` - 1 rows.
-    """
+    """Yield strips of rows of both images, overlapping by `window` - 1 so that no window is cut."""
     sr, hr = np.atleast_1d(sr), np.atleast_1d(hr)
     shapes = [image.shape[:1] + to_channel(image[:1], channel).shape[1:] for image in (sr, hr)]
-    if shapes[0] != shapes[1]:
-        raise ValueError(f"images of different shapes: {shapes[0]} and {shapes[1]}")
+    check_same_shape(*shapes)
     rows, columns = _inside(shapes[0], crop_border, window)
     for first in range(rows.start, rows.stop - window + 1, _STRIP):
         strip = slice(first, min(first + _STRIP + window - 1, rows.stop)), columns
@@ -172,28 +174,28 @@ def _strips(sr, hr, crop_border, channel, window=1):
 
 
 def _planes(image):
-    """The channels of [H, W] or [H, W, C], [C, H, W], each in one piece as OpenCV wants it."""
+    """[H, W] or [H, W, C] as contiguous planes [C, H, W], as OpenCV needs them."""
     return np.ascontiguousarray(np.moveaxis(np.atleast_3d(image), -1, 0))
 
 
 def _inside(shape, crop_border, smallest):
-    """The slices of rows and columns that a border leaves."""
+    """Slices of the rows and columns inside the border."""
     height, width = (side - 2 * crop_border for side in shape[:2])
     if crop_border < 0 or min(height, width) < smallest:
-        raise ValueError(f"{shape[1]}x{shape[0]} pixels with a border of {crop_border} "
-                         f"cropped leave {width}x{height}, need {smallest}x{smallest}")
+        raise ValueError(f"{shape[1]}x{shape[0]} pixels minus a border of {crop_border} leave "
+                         f"{width}x{height}; at least {smallest}x{smallest} are needed")
     return slice(crop_border, crop_border + height), slice(crop_border, crop_border + width)
 
 
 def _slope(channel):
-    """The Sobel derivative of [H, W] down the rows, the image mirrored with its edge pixels."""
+    """Sobel derivative of [H, W] along the rows' axis, with symmetric padding."""
     padded = np.pad(channel, 1, mode="symmetric")
     smooth = padded[:, :-2] + 2 * padded[:, 1:-1] + padded[:, 2:]
     return smooth[2:] - smooth[:-2]
 
 
 def _block_extremes(image):
-    """Least and greatest value of every block of [H, W] or [H, W, C], over all channels."""
+    """Minimum and maximum of every block of [H, W] or [H, W, C], over all channels."""
     rows, columns = (side // _BLOCK for side in image.shape[:2])
     blocks = image[:rows * _BLOCK, :columns * _BLOCK].reshape(rows, _BLOCK, columns, _BLOCK, -1)
     return blocks.min(axis=(1, 3, 4)), blocks.max(axis=(1, 3, 4))
@@ -201,7 +203,7 @@ def _block_extremes(image):
 
 def _ssim(a, b):
     """SSIM at every window of two planes: [H - 10, W - 10]."""
-    # The variances occur as their sum alone, so that the squares share a mean.
+    # Only the sum of the variances is needed, so one mean serves both squares.
     mean_a, mean_b, mean_squares, mean_product = map(_blur, (a, b, a * a + b * b, a * b))
     product, squares = mean_a * mean_b, mean_a ** 2 + mean_b ** 2
     luminance = (2 * product + _C1) / (squares + _C1)
@@ -209,7 +211,7 @@ def _ssim(a, b):
 
 
 def _blur(plane):
-    """Gaussian mean of [H, W] over every window that fits: [H - 10, W - 10]."""
+    """Gaussian mean of [H, W] at every window inside it: [H - 10, W - 10]."""
     import cv2
 
     half = _WINDOW // 2

@@ -102,5 +102,5 @@ def test_the_file_has_the_users_mode(tmp_path):
 
 def test_a_folder_that_cannot_be_made_is_named(tmp_path):
     (tmp_path / "file").write_text("x")
-    with pytest.raises(UserError, match="cannot make the folder .*file/sub"):
+    with pytest.raises(UserError, match="cannot create the folder .*file/sub"):
         make_folder(tmp_path / "file" / "sub")

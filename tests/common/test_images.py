@@ -177,7 +177,7 @@ def test_files_that_are_no_images_are_named(tmp_path, photo):
     (tmp_path / "empty.jpg").write_bytes(b"")
     for reader in (images.read_rgb, images.read_image, images.read_size):
         for name in ("text.png", "empty.jpg"):
-            with pytest.raises(UserError, match=f"{name} cannot be read as an image"):
+            with pytest.raises(UserError, match=f"cannot read .*{name} as an image"):
                 reader(tmp_path / name)
         with pytest.raises(UserError, match="no such file: .*gone.png"):
             reader(tmp_path / "gone.png")
@@ -202,7 +202,7 @@ def test_a_failed_write_leaves_the_old_file(tmp_path, photo):
         images.write_image(path, np.zeros((2, 20000, 3), np.uint8))
     assert path.read_bytes() == before
     assert [entry.name for entry in tmp_path.iterdir()] == ["wide.webp"]
-    with pytest.raises(UserError, match="a.gif: name a file with one of the suffixes"):
+    with pytest.raises(UserError, match="a.gif: use one of the suffixes"):
         images.write_image(tmp_path / "a.gif", photo)
     with pytest.raises(ValueError, match="float64"):
         images.write_image(tmp_path / "a.png", photo / 255.0)

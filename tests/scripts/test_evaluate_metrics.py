@@ -122,10 +122,10 @@ def test_lpips_and_niqe_reach_pyiqa(evaluate, stand_in, photos, tmp_path):
 def test_what_pyiqa_cannot_do_is_one_line(evaluate, stand_in, photos, tmp_path):
     """No route to the weights, a failure on an image, and an image too small for it."""
     for env, arguments, words in [
-            ({"OFFLINE": "1"}, ["niqe"], "pyiqa cannot set niqe up: no route to the weights"),
+            ({"OFFLINE": "1"}, ["niqe"], "pyiqa cannot set up niqe: no route to the weights"),
             ({"FAIL": "1"}, ["lpips"], "colour.png: pyiqa's lpips failed: kernel size too large"),
-            ({}, ["niqe", "--crop_border", "8"], "grey.png: 130x110 pixels with a border of 8 "
-                                                 "cropped leave 114x94, need 96x96")]:
+            ({}, ["niqe", "--crop_border", "8"], "grey.png: 130x110 pixels minus a border of 8 "
+                                                 "leave 114x94; at least 96x96 are needed")]:
         done = evaluate("--metrics", *arguments, env=env)
         assert done.returncode == 2 and done.stderr.count("\n") == 1
         assert done.stderr.startswith("error: ") and words in done.stderr

@@ -142,8 +142,8 @@ def test_mistakes_are_named(pair, tmp_path):
     with pytest.raises(UserError, match="a.png is too small for x64"):
         make([pair], 64, tmp_path / "cache")
     pair.hr.write_bytes(pair.hr.read_bytes()[:1000])
-    with pytest.raises(UserError, match="a.png cannot be read"):
+    with pytest.raises(UserError, match="cannot read .*a.png"):
         make([pair], 2, tmp_path / "cache")
     (tmp_path / "file").write_text("")
-    with pytest.raises(UserError, match="cannot make the folder"):
+    with pytest.raises(UserError, match="cannot create the folder"):
         make([pair], 2, tmp_path / "file")

@@ -61,7 +61,7 @@ def test_sizes_that_do_not_fit_are_named(photos):
     with pytest.raises(UserError, match="a.png is too small for x62"):
         measure(hr_only([pair.hr]), 62)
     pair.hr.write_bytes(b"")
-    with pytest.raises(UserError, match="a.png cannot be read"):
+    with pytest.raises(UserError, match="cannot read .*a.png"):
         measure([pair], 2)
 
 

@@ -235,7 +235,7 @@ def test_sizes_that_do_not_fit_the_scale_are_named(tmp_path):
     with pytest.raises(UserError, match="check --scale"):
         open_dataset("paired", tmp_path, 4)
     (tmp_path / "LR" / "a.png").write_bytes(b"")
-    with pytest.raises(UserError, match="a.png cannot be read"):
+    with pytest.raises(UserError, match="cannot read .*a.png"):
         open_images("paired", tmp_path, 3)
 
 
