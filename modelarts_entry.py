@@ -27,7 +27,7 @@ if __name__ == "__main__":  # by a file of another folder, too
     sys.path.insert(0, str(Path(__file__).resolve().parent))
 
 import models
-from common.cli import UserError, did_you_mean, one_line, run_command
+from common.cli import UserError, one_line, run_command, unknown
 from common.files import atomic_folder, make_folder, write_text
 from common.modelzoo.report import final_lines, measured
 
@@ -261,9 +261,7 @@ def _read(argv):
                         help="seconds between copies to an obs:// address; default: %(default)s")
     arguments, passed = parser.parse_known_args(argv)
     if arguments.model not in models.available():
-        raise UserError(f"no model {arguments.model!r} in the zoo"
-                        f"{did_you_mean(arguments.model, models.available())}; it has "
-                        f"{', '.join(models.available())}")
+        raise unknown("model", arguments.model, models.available())
     if not arguments.copy_every > 0:
         raise UserError(f"--copy_every {arguments.copy_every:g}: seconds, more than 0")
     for flag, url in (("--data_url", arguments.data_url), ("--train_url", arguments.train_url)):

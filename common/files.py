@@ -137,6 +137,12 @@ def existing_folder(path: str | Path) -> Path:
     return path
 
 
+def check_is_no_folder(path: str | Path) -> None:
+    """Raise a `UserError` if the file that is to be written is a folder."""
+    if Path(path).is_dir():
+        raise UserError(f"{path} is a folder; name a file")
+
+
 def _is_left(path, machine, process):
     if machine == _machine():
         try:

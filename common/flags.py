@@ -8,7 +8,7 @@ from typing import Any, Optional
 import jsonargparse
 import yaml
 
-from common.cli import UserError, did_you_mean, one_line
+from common.cli import UserError, did_you_mean, one_line, unknown
 
 
 def option(default: Any, help: Optional[str] = None, free: Optional[bool] = None,
@@ -179,7 +179,7 @@ def _names(presets):
 def _read_preset(parser, presets, name):
     path = Path(presets) / f"{name}.yaml"
     if not path.is_file():
-        raise UserError(f"no preset {name!r}; choose one of {', '.join(_names(presets))}")
+        raise unknown("preset", name, _names(presets))
     values = yaml.safe_load(path.read_text(encoding="utf-8")) or {}
     return _given(parser, values)
 

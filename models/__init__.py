@@ -16,7 +16,7 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any, Optional
 
-from common.cli import UserError, did_you_mean
+from common.cli import UserError, did_you_mean, unknown
 from common.scales import scale_name, scale_tuple
 
 
@@ -99,8 +99,7 @@ def model(name: str) -> Model:
         UserError: an unknown name; the nearest known one is suggested.
     """
     if name not in _MODELS:
-        raise UserError(f"no model {name!r} in the zoo{did_you_mean(name, _MODELS)}; "
-                        f"it has {', '.join(_MODELS)}")
+        raise unknown("model", name, _MODELS)
     return _MODELS[name]
 
 

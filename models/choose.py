@@ -11,23 +11,33 @@ from common.scales import scale_tuple
 Choice = namedtuple("Choice", "path model scale")
 
 
+def add_weights_options(parser):
+    """Add the options that `choose_weights` reads."""
+    parser.add_argument("--model", metavar="M",
+                        help="the network; default: edsr, or what --weights holds")
+    parser.add_argument("--scale", type=int, metavar="S",
+                        help="how many times larger; default: 2, or what --weights holds")
+    parser.add_argument("--weights", metavar="W",
+                        help="weight file of the zoo (.h5); default: the bundled one")
+
+
 def add_network_options(parser):
-    """Add the options that say how a network runs."""
+    """Add the options for running a network."""
     parser.add_argument("--tile", type=int, default=0, metavar="N",
-                        help="side of a tile in LR pixels; 0: whole images, large ones in tiles")
+                        help="side of a tile in LR pixels; 0: only large images are tiled")
     parser.add_argument("--tile_overlap", type=int, metavar="N",
                         help="LR pixels around a tile; default: the network's receptive field, "
                              "at most 32")
     parser.add_argument("--self_ensemble", action="store_true",
-                        help="mean over the 8 flips and rotations: better, 8 times the work")
+                        help="average over the 8 flips and rotations: better, 8 times the work")
     parser.add_argument("--recursions", type=int, metavar="N",
-                        help="of a recursive network (bsrn): fewer than it was trained with, "
-                             "which is faster")
+                        help="run a recursive network (bsrn) with fewer recursions than in "
+                             "training, which is faster")
     parser.add_argument("--interpolate", type=float, metavar="ALPHA",
-                        help="blend: (1 - ALPHA) times the weights plus ALPHA times those of "
+                        help="blend the weights: 1 - ALPHA times --weights plus ALPHA times "
                              "--to_weights, of the same network")
     parser.add_argument("--to_weights", metavar="W",
-                        help="the other weight file (.h5) of --interpolate")
+                        help="second weight file (.h5) for --interpolate")
     parser.add_argument("--precision", choices=PRECISIONS, default="auto",
                         help="auto: mixed_float16 on a GPU, float32 on a CPU")
     parser.add_argument("--chip", choices=CHIPS, default="auto", help="device to run on")
@@ -76,10 +86,10 @@ def choose_scales(path, model=None, scales=None):
     held = scale_tuple(metadata["scale"])
     holds = _holds(path, metadata["model"], held)
     if model not in (None, metadata["model"]):
-        raise UserError(f"{holds}, not {model}; correct --model or --weights")
+        raise wrong_content(holds, model, "--model or --weights")
     for scale in scales or ():
         if scale not in held:
-            raise UserError(f"{holds}, not x{scale}; correct --scale or --weights")
+            raise wrong_content(holds, f"x{scale}", "--scale or --weights")
     return [Choice(path, metadata["model"], scale) for scale in scales or held]
 
 
@@ -100,6 +110,11 @@ def open_upscaler(choice, arguments, progress=False):
     weights.assign(model, arrays)
     return Upscaler(model, arguments.tile, arguments.tile_overlap, arguments.self_ensemble,
                     progress)
+
+
+def wrong_content(holds, wanted, flags):
+    """Build the error for a file that holds another model or scale than was asked for."""
+    return UserError(f"{holds}, not {wanted}; correct {flags}")
 
 
 def _interpolated(choice, arguments):

@@ -1,34 +1,34 @@
-"""Write a network for other programs: `python -m scripts.export --format F --output PATH`.
+"""Export a network to other formats: `python -m scripts.export --format F --output PATH`.
 
-The result takes RGB float32 NHWC in [0, 255] of any height, width and batch size as `lr` and gives
-`sr` of the same kind, `scale` times as large and not clipped, as the network in Python does. A
-frozen graph takes one window of a fixed size, see `common.inference.frozen`.
+Like the Keras network, an export maps the input `lr`, RGB float32 NHWC in [0, 255] of any batch
+size, height and width, to the output `sr`, `scale` times as large and not clipped. A frozen graph
+takes one window of fixed size; see `common.inference.frozen`.
 """
 
-import importlib.util
 import logging
 from collections import namedtuple
 from pathlib import Path
+from typing import Any, Optional
 
 import numpy as np
 
 import models
-from common.cli import UserError, did_you_mean, run_command
+from common.cli import UserError, require_packages, run_command, unknown
 from common.data.sets import open_images
-from common.files import atomic_folder, atomic_path
+from common.files import atomic_folder, atomic_path, check_is_no_folder
 from common.flags import OneLineParser
 from common.images import read_rgb
 from common.inference import frozen
-from models.choose import choose_weights
+from models.choose import add_weights_options, choose_weights
 
-TOLERANCE = 0.05  # the largest difference from Keras in any value of the check, of 255
-_SIZES = ((64, 96), (37, 53))  # of the check's images
+TOLERANCE = 0.05  # largest accepted difference from Keras in any value (0 to 255)
+_SIZES = ((64, 96), (37, 53))  # height and width of the images that are compared
 
 
 def main(argv):
     """Run the command."""
     arguments = _parser().read(argv)
-    arguments.chip = "cpu"  # what is written is the same, and the check needs no other
+    arguments.chip = "cpu"  # the export is the same on every chip
     check_target(arguments.format, arguments.output, arguments.tile)
     choice = choose_weights(arguments)
     model = models.load(choice.path, scale=choice.scale)
@@ -37,25 +37,25 @@ def main(argv):
           f"difference from Keras on a photograph: {difference:.6f} of 255")
 
 
-def export(model, format, path, tile=None):
-    """Write a network and check the result; where the check fails nothing is left.
+def export(model: Any, format: str, path: Any, tile: Optional[int] = None) -> float:
+    """Write a network and compare the result with Keras; if they differ, nothing is written.
 
     Args:
-        model: of `models.create` or `models.load`, with one scale and float32.
+        model: from `models.create` or `models.load`, with one scale, in float32.
         format: a key of `FORMATS`.
-        path: file, or folder for a format that is one; an older one is replaced.
-        tile: side of the input of a frozen graph, see `common.inference.frozen.write`.
+        path: the file or folder to write; an older one is replaced.
+        tile: side of a frozen graph's input, see `common.inference.frozen.write`.
 
     Returns:
         the largest difference from the model, see `check`.
 
     Raises:
-        UserError: an unknown format, a package for it is not installed, the path is something
-            else, a tile that cannot be, or the result differs by more than `TOLERANCE`.
+        UserError: an unknown format, a missing package, a path that holds something else, an
+            impossible tile, or a difference above `TOLERANCE`.
     """
     check_target(format, path, tile)
     if isinstance(model.output, dict):
-        raise UserError(f"{model.name} has several scales; load it with one of them to export it")
+        raise UserError(f"{model.name} has several scales; load it with one of them")
     with FORMATS[format].atomic(path) as temporary:
         FORMATS[format].write(model, temporary, **({} if tile is None else {"tile": tile}))
         difference = check(model, format, temporary)
@@ -65,8 +65,8 @@ def export(model, format, path, tile=None):
     return difference
 
 
-def check(model, format, path):
-    """The largest difference of an export from its model on photographs of scikit-image.
+def check(model: Any, format: str, path: Any) -> float:
+    """Return the largest difference between an export and its model on photographs.
 
     Args:
         model: the Keras model.
@@ -74,14 +74,14 @@ def check(model, format, path):
         path: what `export` wrote.
 
     Returns:
-        of 255, over images of two sizes; where values are beyond 255, as those of an untrained
-        network can be, of the largest of them scaled to 255. Infinite where the shapes differ.
+        the difference in grey levels (0 to 255), over images of two sizes; where an untrained
+        network exceeds 255, relative to its largest value. Infinite if the shapes differ.
     """
     run = FORMATS[format].open(path)
     photo = read_rgb(open_images("demo", None, 1)[0].hr)
     differences = []
     for height, width in getattr(run, "sizes", _SIZES):
-        # Repeated where a window is larger than the photograph.
+        # np.resize repeats the photograph where a window is larger.
         lr = np.resize(photo[-height:, -width:], (1, height, width, 3)).astype("float32")
         ours, theirs = np.asarray(model(lr, training=False)), run(lr)
         scale = 255 / max(255, np.abs(ours).max())
@@ -90,23 +90,20 @@ def check(model, format, path):
     return float(np.max(differences))
 
 
-def check_target(format, path, tile=None):
-    """Raise a `UserError` where a format cannot be written to a path, or has no tiles."""
+def check_target(format: str, path: Any, tile: Optional[int] = None) -> None:
+    """Raise a `UserError` if a format cannot be written to a path or has no tiles."""
     if format not in FORMATS:
-        raise UserError(f"no format {format!r}{did_you_mean(format, FORMATS)}; choose one of "
-                        f"{', '.join(FORMATS)}")
+        raise unknown("format", format, FORMATS)
     if tile is not None and format != "frozen_pb":
         raise UserError(f"--tile is the input's side in a frozen_pb; {format} takes any size")
     path, suffix, marker = Path(path), FORMATS[format].suffix, FORMATS[format].marker
-    lacking = [name for name in FORMATS[format].packages if importlib.util.find_spec(name) is None]
-    if lacking:
-        raise UserError(f"{format} needs {' and '.join(lacking)}: pip install {' '.join(lacking)}")
+    require_packages(format, FORMATS[format].packages)
     if suffix and path.suffix != suffix:
         raise UserError(f"{format} is saved as {suffix}, not as {path.name}")
     if marker and path.exists() and not (path / marker).exists():
-        raise UserError(f"{path} exists and is no {format}; name another folder")
-    if suffix and path.is_dir():
-        raise UserError(f"{path} is a folder; name a file")
+        raise UserError(f"{path} exists and is not a {format}; name another folder")
+    if suffix:
+        check_is_no_folder(path)
 
 
 # ---- the formats --------------------------------------------------------------------------------
@@ -159,7 +156,7 @@ def _open_onnx(path):
 
 
 class _OpenFrozen:
-    """A frozen graph on one window, in a session of its own for each call."""
+    """A frozen graph on one window, in a new session for each call."""
 
     def __init__(self, path):
         self.graph = frozen.read(path)
@@ -170,8 +167,8 @@ class _OpenFrozen:
             return upscaler.predict(lr[0])[None]
 
 
-# suffix of the file, or None for a folder with a file `marker`; packages that it takes; atomic,
-# from common.files; write(model, path); open(path), which gives a function of NHWC arrays.
+# suffix of the file, or None for a folder that contains the file `marker`; packages it needs;
+# atomic: from common.files; write(model, path); open(path) returns a function of NHWC arrays.
 Format = namedtuple("Format", "suffix marker packages atomic write open")
 FORMATS = {
     "saved_model": Format(None, "saved_model.pb", (), atomic_folder, _write_saved_model,
@@ -185,22 +182,16 @@ FORMATS = {
 def _parser():
     parser = OneLineParser(
         prog="python -m scripts.export",
-        description="Write a network for other programs, with free height and width except in a "
-                    "frozen graph, and check that it gives what Keras gives. It takes and gives "
-                    "RGB float32 NHWC in 0..255.")
-    parser.add_argument("--weights", metavar="W",
-                        help="weight file of the zoo (.h5); default: the one that comes with it")
-    parser.add_argument("--model", metavar="M",
-                        help="the network; default: edsr, or what --weights holds")
-    parser.add_argument("--scale", type=int, metavar="S",
-                        help="scale; default: 2, or what --weights holds")
+        description="Export a network and check the result against Keras. Input and output are "
+                    "RGB float32 NHWC in 0..255, of any size except in a frozen graph.")
+    add_weights_options(parser)
     parser.add_argument("--format", required=True, choices=list(FORMATS),
                         help="saved_model: a folder; onnx: a file (opset 13); frozen_pb: a "
-                             "GraphDef of TensorFlow 1.15, for NPUs and scripts.upscale --frozen")
+                             "TensorFlow 1.15 GraphDef, for NPUs and scripts.upscale --frozen")
     parser.add_argument("--output", required=True, metavar="PATH", help="file or folder to write")
     parser.add_argument("--tile", type=int, metavar="N",
-                        help="side of the input of a frozen_pb in LR pixels, of which the middle "
-                             f"is kept; default: {frozen.TILE}, more for a network that sees far")
+                        help="input side of a frozen_pb in LR pixels; the middle of its output is "
+                             f"kept; default: {frozen.TILE}, more for a large receptive field")
     return parser
 
 

@@ -1,4 +1,4 @@
-"""Enlarge image files with a network: `python -m scripts.upscale IN... -o OUT`."""
+"""Enlarge images with a network: `python -m scripts.upscale IN... -o OUT`."""
 
 import logging
 import sys
@@ -21,11 +21,17 @@ from common.images import (
     read_size,
     write_image,
 )
-from models.choose import add_network_options, choose_weights, open_upscaler
+from models.choose import (
+    add_network_options,
+    add_weights_options,
+    choose_weights,
+    open_upscaler,
+    wrong_content,
+)
 
 
 def main(argv):
-    """Run the command; status 2 if an input could not be enlarged."""
+    """Run the command; returns 2 if an input could not be enlarged."""
     arguments = _parser().read(argv)
     sources = find_sources(arguments.inputs)
     if arguments.frozen:
@@ -37,10 +43,10 @@ def main(argv):
 
 
 def find_sources(inputs):
-    """The image files that the inputs, files and folders, name; each once.
+    """List the image files given as files or folders, each once.
 
     Raises:
-        UserError: a folder without images, or none of the files exists.
+        UserError: a folder has no images, or none of the files exists.
     """
     sources = []
     for item in map(Path, inputs):
@@ -51,13 +57,13 @@ def find_sources(inputs):
 
 
 def plan(sources, inputs, output, scale):
-    """Which file becomes which, as a list of (source, target).
+    """Choose the output file of each input, as a list of (source, target).
 
-    A single file goes to `output` where that has an image's suffix; otherwise `output` is a folder
-    and the results are called `<name>_x<scale>`.
+    If `output` has an image suffix, it is the file for the only input; otherwise it is a folder,
+    and the results are named `<name>_x<scale>`.
 
     Raises:
-        UserError: two results would share a name, one would replace an input, or one could not be
+        UserError: two results would share a name, or one would replace an input or could not be
             written.
     """
     output = Path(output)
@@ -66,11 +72,11 @@ def plan(sources, inputs, output, scale):
     names_file = output.suffix.lower() in IMAGE_SUFFIXES and not output.is_dir()
     if names_file:
         if len(inputs) > 1 or Path(inputs[0]).is_dir():
-            raise UserError(f"several results cannot go into one file {output}; name a folder")
+            raise UserError(f"cannot write several results to one file, {output}; name a folder")
         targets = {output: sources[0]}
     else:
         if output.exists() and not output.is_dir():
-            raise UserError(f"{output} is a file without an image's suffix; name a folder or an "
+            raise UserError(f"{output} is a file without an image suffix; name a folder or an "
                             "image file")
         targets = {}
         for source in sources:
@@ -88,33 +94,33 @@ def plan(sources, inputs, output, scale):
             with any_size():
                 height, width = read_size(source)
         except UserError:
-            continue  # told when its turn comes, and the others are done
+            continue  # reported when it is read, so that the other images are still enlarged
         check_writable(target, (scale * height, scale * width))
     return [(source, target) for target, source in targets.items()]
 
 
 def _is_other_image(path):
-    """Whether a path that is no folder has the suffix of images that are read but not written."""
+    """Whether a path has a suffix of images that can be read but not written, and is no folder."""
     suffix = path.suffix.lower()
     return (suffix and suffix not in IMAGE_SUFFIXES and suffix in Image.registered_extensions()
             and not path.is_dir())
 
 
 def _with_frozen_graph(sources, arguments):
-    """`main` with a frozen graph: all that it runs works on TensorFlow 1.15 and Python 3.7 too."""
+    """`main` for a frozen graph; it must also run on TensorFlow 1.15 and Python 3.7."""
     for name in _SETTLED:
         if getattr(arguments, name) not in (None, 0, "auto"):
-            raise UserError(f"--{name} has no effect on a frozen graph: give it to what makes the "
-                            "graph, or leave out --frozen")
+            raise UserError(f"--{name} cannot change a frozen graph; leave out --{name} or "
+                            "--frozen")
     quiet_tensorflow(arguments.chip)
     from common.inference import frozen
 
     graph = frozen.read(arguments.frozen)
     holds = f"{graph.path} holds {graph.model} x{graph.scale}"
     if arguments.model not in (None, graph.model):
-        raise UserError(f"{holds}, not {arguments.model}; correct --model or --frozen")
+        raise wrong_content(holds, arguments.model, "--model or --frozen")
     if arguments.scale not in (None, graph.scale):
-        raise UserError(f"{holds}, not x{arguments.scale}; correct --scale or --frozen")
+        raise wrong_content(holds, f"x{arguments.scale}", "--scale or --frozen")
     work = plan(sources, arguments.inputs, arguments.output, graph.scale)
     make_folder(work[0][1].parent)
     with _log_shown():
@@ -127,7 +133,7 @@ def _with_frozen_graph(sources, arguments):
 
 @contextmanager
 def _log_shown():
-    """Show what the zoo logs: which device it is."""
+    """Print the zoo's log, which names the device."""
     log, handler = logging.getLogger("sr_zoo"), logging.StreamHandler(sys.stdout)
     level = log.level
     log.addHandler(handler)
@@ -154,7 +160,7 @@ def _enlarge(work, upscaler):
             except (UserError, MemoryError) as error:
                 failed += 1
                 if isinstance(error, MemoryError):
-                    error = f"{source}: memory is exhausted: {error}"
+                    error = f"{source}: out of memory: {error}"
                 bar.write(f"error: {one_line(error)}", file=sys.stderr)
                 continue
             seconds = time.perf_counter() - begin
@@ -163,7 +169,7 @@ def _enlarge(work, upscaler):
     return 2 if failed else 0
 
 
-# What a frozen graph was made with.
+# Options that are fixed in a frozen graph.
 _SETTLED = ("weights", "tile", "tile_overlap", "recursions", "interpolate", "to_weights",
             "precision")
 
@@ -171,22 +177,17 @@ _SETTLED = ("weights", "tile", "tile_overlap", "recursions", "interpolate", "to_
 def _parser():
     parser = OneLineParser(
         prog="python -m scripts.upscale",
-        description="Enlarge images. Grey, colour, alpha, 8 and 16 bits, colour profile and EXIF "
-                    "come back as they were.")
-    parser.add_argument("inputs", nargs="+", metavar="IN", help="image files or folders of them")
+        description="Enlarge images. Grey or colour, alpha, bit depth (8 or 16), colour profile "
+                    "and EXIF are kept.")
+    parser.add_argument("inputs", nargs="+", metavar="IN", help="image files or folders")
     parser.add_argument("-o", "--output", required=True, metavar="OUT",
-                        help="a folder, or an image file for a single input file")
-    parser.add_argument("--model", metavar="M",
-                        help="the network; default: edsr, or what --weights holds")
-    parser.add_argument("--scale", type=int, metavar="S",
-                        help="how many times larger; default: 2, or what --weights holds")
-    parser.add_argument("--weights", metavar="W",
-                        help="weight file of the zoo (.h5); default: the one that comes with it")
+                        help="folder to write to, or an image file if there is one input file")
+    add_weights_options(parser)
     parser.add_argument("--frozen", metavar="PB",
-                        help="run this graph of scripts.export --format frozen_pb, in a graph "
-                             "session and without Keras")
+                        help="run a graph written by scripts.export --format frozen_pb in a "
+                             "TensorFlow session, without Keras")
     parser.add_argument("--precision_mode", default="allow_mix_precision", metavar="MODE",
-                        help="of --frozen on an NPU")
+                        help="precision mode of an NPU, with --frozen")
     add_network_options(parser)
     return parser
 

@@ -179,7 +179,7 @@ def test_with_folders_the_training_writes_where_modelarts_looks(job, div2k):
 
 
 @pytest.mark.parametrize("flags, words", [
-    (["--model", "esdr"], "no model 'esdr' in the zoo (did you mean 'edsr'?); it has bsrn, edsr"),
+    (["--model", "esdr"], "unknown model 'esdr' (did you mean 'edsr'?); choose one of bsrn, edsr"),
     (["--model", "edsr", "--mode", "trian"], "invalid choice: 'trian' (choose from"),
     (["--mode", "train"], "required: --model"),
     (["--model", "edsr", "--train_url", "T"], "no folder /home/ma-user/modelarts/inputs/data_url_0;"

@@ -6,7 +6,7 @@ import re
 from dataclasses import replace
 from pathlib import Path
 
-from common.cli import UserError
+from common.cli import UserError, require_packages
 from common.data.pairs import hr_only, pair_by_name, without_role
 from common.data.prepare import Preparation
 from common.data.split import log_once
@@ -24,9 +24,8 @@ _USR248 = {"hr", "lr_2x", "lr_4x", "lr_8x"}
 
 def open_demo(_, scale):
     """Photographs that come with scikit-image."""
+    require_packages("the data set demo", ["skimage"], install="scikit-image")
     package = importlib.util.find_spec("skimage")  # importing it would take seconds
-    if package is None:
-        raise UserError("the demo photographs are in scikit-image: pip install scikit-image")
     folder = Path(package.origin).parent / "data"
     train, val = (hr_only([folder / name for name in names]) for names in (DEMO_TRAIN, DEMO_VAL))
     for pair in train + val:

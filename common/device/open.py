@@ -15,7 +15,7 @@ import warnings
 from dataclasses import dataclass
 from typing import Any
 
-from common.cli import UserError, end_at_once, one_line
+from common.cli import UserError, end_at_once, one_line, unknown
 from common.device import npu, onednn
 from common.device.cluster import PATIENCE, find_cluster, local_share
 from common.device.session import CHIPS, cores, session_config
@@ -140,9 +140,9 @@ def open_device(chip="auto", precision="auto", npu_options=None):
         UserError: a chip that is not here, or a precision or option that it cannot do.
     """
     if chip not in CHIPS:
-        raise UserError(f"unknown chip {chip!r}; choose one of {', '.join(CHIPS)}")
+        raise unknown("chip", chip, CHIPS)
     if precision not in PRECISIONS:
-        raise UserError(f"unknown precision {precision!r}; choose one of {', '.join(PRECISIONS)}")
+        raise unknown("precision", precision, PRECISIONS)
     options = npu.check_options(npu_options, training=True)
     not_these = []
     if chip in ("auto", "npu"):

@@ -6,7 +6,7 @@ It imports neither Keras nor anything newer than Python 3.7.
 import logging
 import os
 
-from common.cli import UserError
+from common.cli import UserError, unknown
 from common.device import npu, onednn
 
 CHIPS = ("auto", "npu", "gpu", "cpu")
@@ -33,7 +33,7 @@ def session_config(chip="auto", precision_mode="allow_mix_precision", npu_option
     import tensorflow as tf  # of any version, without the Keras of `keras_compat`
 
     if chip not in CHIPS:
-        raise UserError(f"unknown chip {chip!r}; choose one of {', '.join(CHIPS)}")
+        raise unknown("chip", chip, CHIPS)
     options = dict(npu_options or {})
     if "precision_mode_v2" not in options:
         options.setdefault("precision_mode", precision_mode)

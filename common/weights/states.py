@@ -7,7 +7,7 @@ import pickle
 
 import numpy as np
 
-from common.cli import UserError
+from common.cli import UserError, require_packages
 from common.weights import array_pickle
 from common.weights.kinds import damaged
 
@@ -35,11 +35,9 @@ def read_arrays(path: str | os.PathLike, kind: str) -> tuple[dict[str, np.ndarra
 
 
 def _read_torch(path):
-    try:
-        import torch
-    except ImportError as error:
-        raise UserError(f"{path} is a PyTorch file and PyTorch is not installed; install it with "
-                        "pip install torch") from error
+    require_packages(f"{path}, a PyTorch file,", ["torch"])
+    import torch
+
     with damaged(path):
         try:
             return torch.load(str(path), map_location="cpu", weights_only=True)

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from common.cli import UserError, run_command
+from common.cli import UserError, require_packages, run_command, unknown
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -69,3 +69,19 @@ def test_a_closed_pipe_ends_quietly(tmp_path):
                             capture_output=True, text=True, cwd=str(tmp_path),
                             env={"PYTHONPATH": str(ROOT), "PATH": "/usr/bin:/bin"})
     assert result.stdout == "0\n" and result.stderr == ""
+
+
+def test_an_unknown_word_gets_the_nearest_and_all_known_ones():
+    assert str(unknown("chip", "gpuu", ("gpu", "cpu"))) == (
+        "unknown chip 'gpuu' (did you mean 'gpu'?); choose one of gpu, cpu")
+    assert str(unknown("chip", "what", ("gpu", "cpu"))) == (
+        "unknown chip 'what'; choose one of gpu, cpu")
+
+
+def test_missing_packages_are_named_with_what_to_install():
+    require_packages("this", ["json", "pytest"])
+    with pytest.raises(UserError) as error:
+        require_packages("onnx", ["json", "no_such", "nor_this"])
+    assert str(error.value) == "onnx needs no_such and nor_this: pip install no_such nor_this"
+    with pytest.raises(UserError, match="^lpips needs no_such_one: pip install pyiqa$"):
+        require_packages("lpips", ["no_such_one"], install="pyiqa")

@@ -70,5 +70,5 @@ def test_targets_that_cannot_be_are_refused(vdsr, tmp_path):
     same = vdsr.rename(tmp_path / "same.h5")
     with pytest.raises(UserError, match="is the source"):
         convert("vdsr", same, same)
-    with pytest.raises(UserError, match="no model 'vdsrr' in the zoo"):
+    with pytest.raises(UserError, match="unknown model 'vdsrr'"):
         convert("vdsrr", same, tmp_path / "out.h5")

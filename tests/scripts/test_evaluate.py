@@ -137,7 +137,8 @@ def test_mistakes_are_one_line(refused, edsr_x2, photos, tmp_path):
     line = refused(tmp_path, "--weights", edsr_x2, "--scale", 3, "--data_dir", photos)
     assert "holds edsr x2, not x3" in line
     for arguments, words in [
-            (["--weights", "any.h5", "--model", "bicubic", "--scale", "2"], "is for networks"),
+            (["--weights", "any.h5", "--model", "bicubic", "--scale", "2"],
+             "--weights needs a network"),
             (["--model", "bicubi", "--scale", "2"], r"\(did you mean 'bicubic'\?\)"),
             (["--crop_bordr", "2"], r"did you mean --crop_border\?"),
             (["--data_dir", str(photos)], "--model"),

@@ -179,7 +179,7 @@ def test_all_scales_of_a_joint_file_and_fewer_recursions(root, tmp_path):
     with pytest.raises(UserError, match="--recursions is for recursive networks.*edsr has none"):
         results(tmp_path, "--weights", tmp_path / "edsr.h5", "--data_dir", root / "Set14",
                 "--recursions", 2)
-    with pytest.raises(UserError, match="--recursions is for networks"):
+    with pytest.raises(UserError, match="--recursions needs a network"):
         main(["--model", "bicubic", "--scale", "2", "--recursions", "2"])
 
 

@@ -1,5 +1,7 @@
 """Exports against Keras, and what the command says."""
 
+import importlib.util
+
 import numpy as np
 import pytest
 
@@ -94,11 +96,11 @@ def test_an_export_that_differs_leaves_the_older_one(edsr, format, wrong, tmp_pa
 
 
 @pytest.mark.parametrize("format, path, message", [
-    ("saved_modle", "m", "no format 'saved_modle' .did you mean 'saved_model'"),
+    ("saved_modle", "m", "unknown format 'saved_modle' .did you mean 'saved_model'"),
     ("onnx", "m.pb", "onnx is saved as .onnx, not as m.pb"),
     ("onnx", "folder.onnx", "is a folder; name a file"),
-    ("saved_model", "folder.onnx", "exists and is no saved_model"),
-    ("saved_model", "file", "exists and is no saved_model"),
+    ("saved_model", "folder.onnx", "exists and is not a saved_model"),
+    ("saved_model", "file", "exists and is not a saved_model"),
 ])
 def test_targets_that_cannot_be_are_refused(edsr, format, path, message, tmp_path):
     (tmp_path / "folder.onnx").mkdir()
@@ -111,7 +113,7 @@ def test_targets_that_cannot_be_are_refused(edsr, format, path, message, tmp_pat
 def test_missing_packages_and_joint_models_are_told(edsr, tmp_path, monkeypatch):
     with pytest.raises(UserError, match="several scales"):
         export(build("vdsr", (2, 3)), "onnx", tmp_path / "m.onnx")
-    monkeypatch.setattr(module.importlib.util, "find_spec", lambda name: None)
+    monkeypatch.setattr(importlib.util, "find_spec", lambda name: None)
     with pytest.raises(UserError, match="pip install tf2onnx onnx onnxruntime"):
         export(edsr, "onnx", tmp_path / "m.onnx")
 

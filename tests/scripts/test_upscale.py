@@ -117,7 +117,7 @@ def test_memory_that_is_exhausted_is_told(edsr_x2, tmp_path, monkeypatch, capsys
     Image.fromarray(noise(5, 5)).save(tmp_path / "a.png")
     assert main(["--weights", str(edsr_x2), str(tmp_path / "a.png"), "-o", str(tmp_path)]) == 2
     error = capsys.readouterr().err
-    assert error.endswith("a.png: memory is exhausted: Unable to allocate 8.00 GiB\n")
+    assert error.endswith("a.png: out of memory: Unable to allocate 8.00 GiB\n")
 
 
 def test_a_mistake_is_one_line_and_status_2(run, edsr_x2, tmp_path):
@@ -137,7 +137,7 @@ def test_names_of_results():
 
 @pytest.mark.parametrize("inputs, output, words", [
     (["a/1.png", "b/1.png"], "out", "would both become"),
-    (["a/1.png", "b/2.png"], "out.png", "into one file"),
+    (["a/1.png", "b/2.png"], "out.png", "several results to one file"),
     (["a/1.png"], "a/1.png", "is an input"),
     (["a/1.png"], "a/../a/1.png", "is an input"),
     (["a/1.png", "a/1_x2.png"], "a", "is an input")])

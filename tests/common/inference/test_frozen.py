@@ -226,9 +226,9 @@ def test_an_npu_that_is_not_there_is_an_error(graphs, photo, tmp_path, tf1_pytho
 @pytest.mark.parametrize("arguments, message", [
     (["--scale", "3"], "holds edsr x2, not x3"),
     (["--model", "bsrn"], "holds edsr x2, not bsrn"),
-    (["--weights", "a.h5"], "--weights has no effect on a frozen graph"),
-    (["--tile", "64"], "--tile has no effect on a frozen graph"),
-    (["--precision", "mixed_float16"], "--precision has no effect on a frozen graph"),
+    (["--weights", "a.h5"], "--weights cannot change a frozen graph"),
+    (["--tile", "64"], "--tile cannot change a frozen graph"),
+    (["--precision", "mixed_float16"], "--precision cannot change a frozen graph"),
     (["--frozen", "other.pb"], "other.pb is not a frozen graph of the zoo"),
     (["--frozen", "a.png"], "a.png is not a frozen graph of the zoo"),
 ])
