@@ -154,7 +154,7 @@ def test_mistakes_in_images_are_one_line_and_leave_no_result(refused, photos, tm
     line = refused(tmp_path, *bicubic_x2, photos, "--crop_border", 12)
     assert "grey.png" in line and "11x11" in line
     line = refused(tmp_path, *bicubic_x2, photos, "--save_images", photos)
-    assert "name another" in line
+    assert "choose another" in line
     (photos / "torn.png").write_bytes((photos / "colour.png").read_bytes()[:200])
     assert "torn.png" in refused(tmp_path, *bicubic_x2, photos)
     assert not (tmp_path / "out.json").exists()
