@@ -31,6 +31,8 @@ class Model:
         small: options of a network small enough for tests.
         stages: names of the runs that a training has one after the other; () for one run.
         quick: flags that keep the stages before the last as short as can be.
+        preset: of `test/train_*.sh`, ModelZoo's full and performance runs.
+        eight: flags that go with it on eight devices, which want equal shares of the batch.
     """
 
     name: str
@@ -38,6 +40,8 @@ class Model:
     small: dict = field(default_factory=dict)
     stages: tuple = ()
     quick: tuple = ()
+    preset: str = "paper"
+    eight: tuple = ()
 
     @property
     def network(self) -> ModuleType:
@@ -77,13 +81,15 @@ def register(model: Model) -> None:
 
 
 register(Model("bsrn", "models.bsrn", {"num_features": 8, "num_states": 8, "num_recursions": 3}))
-register(Model("edsr", "models.edsr", {"num_blocks": 2, "num_filters": 8, "res_scale": 0.5}))
+register(Model("edsr", "models.edsr", {"num_blocks": 2, "num_filters": 8, "res_scale": 0.5},
+               preset="modelzoo"))
 register(Model("esrgan", "models.esrgan", {"num_blocks": 1, "num_filters": 8, "num_growth": 4},
                **_GAN))
 register(Model("srcnn", "models.srcnn", {"num_filters": (8, 8)}))
 register(Model("srdrm", "models.srdrm", {"num_blocks": 2, "num_filters": 8, "tail_kernel": 5},
-               **_GAN))
-register(Model("srgan", "models.srgan", {"num_blocks": 2, "num_filters": 8}, **_GAN))
+               eight=("--batch_size=16", "--scale_learning_rate=2"), **_GAN))
+register(Model("srgan", "models.srgan", {"num_blocks": 2, "num_filters": 8},
+               preset="coco", **_GAN))
 register(Model("vdsr", "models.vdsr", {"num_layers": 4, "num_filters": 8}))
 
 

@@ -7,7 +7,6 @@ July 2026: `tf_adapter_2.x/python/npu_device` (TensorFlow 2.6.5) and `tf_adapter
 
 import contextlib
 import functools
-import glob
 import importlib
 import importlib.util
 import json
@@ -16,6 +15,8 @@ from collections import namedtuple
 from pathlib import Path
 
 from common.cli import UserError, did_you_mean, one_line
+from common.device.machine import npu_count, npu_paths
+from common.device.ranks import check_environment
 from common.files import make_folder
 
 PRECISION_MODES = ("force_fp32", "allow_fp32_to_fp16", "force_fp16", "must_keep_origin_dtype",
@@ -204,41 +205,6 @@ def _profiling(folder):
                        "aic_metrics": "PipeUtilization"})
 
 
-def check_environment(environ):
-    """Check what says how several processes find each other, before the adapter reads it.
-
-    Returns:
-        how many processes there are.
-
-    Raises:
-        UserError: the variables contradict themselves or lack something.
-    """
-    table = {name: environ.get(name) for name in ("RANK_TABLE_FILE", "RANK_ID")}
-    chief = {name: environ.get(name) for name in ("CM_CHIEF_IP", "CM_CHIEF_PORT", "CM_CHIEF_DEVICE",
-                                                  "CM_WORKER_IP")}
-    if environ.get("RANK_SIZE") and environ.get("CM_WORKER_SIZE"):
-        raise UserError("RANK_SIZE and CM_WORKER_SIZE exclude each other: unset RANK_SIZE, RANK_ID "
-                        "and RANK_TABLE_FILE, or the CM_ variables")
-    text = environ.get("RANK_SIZE") or environ.get("CM_WORKER_SIZE") or "1"
-    if not text.isdigit() or text == "0":
-        raise UserError(f"RANK_SIZE={text}: the number of NPU processes is wanted")
-    if text == "1":
-        return 1
-    if chief["CM_CHIEF_IP"] and table["RANK_TABLE_FILE"]:
-        raise UserError("CM_CHIEF_IP and RANK_TABLE_FILE exclude each other; unset one")
-    needed = chief if chief["CM_CHIEF_IP"] else table
-    missing = [name for name, value in needed.items() if not value]
-    if missing:
-        raise UserError(f"{text} NPU processes need {' and '.join(missing)} in the environment"
-                        + ("" if needed is chief else " (or the CM_ variables)"))
-    if needed is table:
-        if not Path(table["RANK_TABLE_FILE"]).is_file():
-            raise UserError(f"RANK_TABLE_FILE: no such file {table['RANK_TABLE_FILE']}")
-        if not table["RANK_ID"].isdigit() or int(table["RANK_ID"]) >= int(text):
-            raise UserError(f"RANK_ID={table['RANK_ID']}: a number below RANK_SIZE={text}")
-    return int(text)
-
-
 def missing(*packages):
     """Why none of the adapter's packages can be imported, or None if one is there."""
     if any(importlib.util.find_spec(name) for name in packages):
@@ -247,11 +213,8 @@ def missing(*packages):
 
 
 def no_device():
-    """Why no NPU's device file is here, or None if one is; SR_ZOO_NPU_DEVICES as in the scripts."""
-    paths = os.environ.get("SR_ZOO_NPU_DEVICES", "/dev/davinci[0-9]*")
-    if any(glob.glob(path) for path in paths.split()):
-        return None
-    return f"no device {paths}" if paths else "no device"
+    """Why no NPU's device file is here, or None if one is."""
+    return None if npu_count() else f"no device {npu_paths()}".strip()
 
 
 def load_adapter(name):

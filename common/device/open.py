@@ -18,6 +18,7 @@ from typing import Any
 from common.cli import UserError, end_at_once, one_line, unknown
 from common.device import npu, onednn
 from common.device.cluster import PATIENCE, find_cluster, local_share
+from common.device.ranks import check_environment
 from common.device.session import CHIPS, cores, session_config
 from common.device.watch import Watch, give_up
 
@@ -152,7 +153,7 @@ def open_device(chip="auto", precision="auto", npu_options=None):
             if chip == "npu":
                 raise UserError(f"--chip npu: {error}; use --chip auto, gpu or cpu") from error
             not_these.append(f"no NPU: {error}")
-            if npu.check_environment(os.environ) > 1:
+            if check_environment(os.environ) > 1:
                 raise UserError(f"RANK_SIZE or CM_WORKER_SIZE speaks of several NPUs, but {error}; "
                                 "unset it to train on another chip") from error
     return _open_gpu_or_cpu(chip, precision, not_these)

@@ -1,8 +1,88 @@
-"""The final lines that ModelZoo's tooling reads, from what a run wrote; without TensorFlow."""
+"""What ModelZoo's tooling reads: logs with their starts, final lines, and files beside the log.
+
+Standard library alone: a run is known by the files that it wrote.
+"""
 
 import json
+import platform
+import re
+import time
 from pathlib import Path
 from statistics import mean
+
+from common.cli import UserError
+from common.files import write_text
+
+# What the TensorFlow adapter logs once it has handed a graph to the NPU.
+COMPILED = "The model has been compiled on the Ascend AI processor"
+STARTED = re.compile("^==== started .*$", re.MULTILINE)
+
+
+def say(text):
+    """Print a line as ModelZoo's entries do."""
+    print(f"[CANN-Modelzoo] {text}", flush=True)
+
+
+def begin_log(log: Path) -> None:
+    """Add the line to a log that parts what one start wrote from what earlier ones did."""
+    log.parent.mkdir(parents=True, exist_ok=True)
+    with open(str(log), "a", encoding="utf-8") as file:
+        file.write(time.strftime("==== started %F %T ====\n"))
+
+
+def last_start(log: Path) -> str:
+    """What the last start wrote into a log."""
+    return STARTED.split(Path(log).read_text(encoding="utf-8", errors="replace"))[-1]
+
+
+def device_used(text: str) -> str:
+    """What the log of a run says it ran on."""
+    lines = re.findall(r"^device: (.*), precision \S+ \(.*\)\s*$", text, re.MULTILINE)
+    return lines[-1] if lines else "not said in the log"
+
+
+def check_compiled(logs) -> None:
+    """Raise a `UserError` where the last start in a log does not show that the NPU was used."""
+    without = [str(log) for log in logs if COMPILED not in last_start(log)]
+    if without:
+        raise UserError(f"an NPU was asked for, but {', '.join(without)} has no line {COMPILED!r}: "
+                        "the training did not run on it")
+
+
+def report_case(run: Path, model: str, kind: str, ranks: int, log: Path, seconds: int) -> None:
+    """Print the final lines of a run, and write <CaseName>.log and <CaseName>_loss.txt.
+
+    Args:
+        run: folder of the run.
+        model: its name.
+        kind: "acc" or "perf", whether accuracy or speed was the aim.
+        ranks: how many devices it had.
+        log: the first device's, beside which the files are written.
+        seconds: how long all took.
+
+    Raises:
+        UserError: nothing was timed.
+    """
+    numbers = measured(run)
+    if numbers["seconds_per_step"] is None:
+        raise UserError(f"{run} has no speed: the first step is not counted, since it compiles; "
+                        "train at least 2 steps")
+    config = (Path(run) / "config.yaml").read_text(encoding="utf-8")
+    batch = re.search(r"^batch_size: (\d+)$", config, re.MULTILINE).group(1)
+    case = f"{model}_bs{batch}_{ranks}p_{kind}"
+    values = {
+        "Network": model, "RankSize": ranks, "BatchSize": batch,
+        "DeviceType": platform.machine(), "CaseName": case,
+        "ActualFPS": short(numbers["images_per_sec"]),
+        "TrainingTime": short(numbers["seconds_per_step"]),
+        "TrainAccuracy": decibels(numbers["psnr"]), "ActualLoss": short(numbers["losses"][-1]),
+        "E2ETrainingTime": seconds,
+    }
+    losses = "".join(f"{short(loss)}\n" for loss in numbers["losses"])
+    write_text(log.parent / f"{case}.log", "".join(f"{k} = {v}\n" for k, v in values.items()))
+    write_text(log.parent / f"{case}_loss.txt", losses)
+    print("------------------ Final result ------------------")
+    print(*final_lines(numbers, seconds), sep="\n", flush=True)
 
 
 def measured(run):

@@ -8,9 +8,9 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).resolve().parents[2]
-SHELL = ("models/edsr/scripts/run_1p.sh", "models/edsr/scripts/run_npu.sh",
-         "models/edsr/scripts/run_8p.sh", "scripts/run_module.sh", "scripts/train_common.sh",
-         "scripts/train_1p.sh", "scripts/train_npu.sh", "scripts/train_8p.sh")
+STARTS = ("common", "models/__init__.py", "models/edsr/scripts", "models/edsr/test",
+          "scripts/__init__.py", "scripts/cann.sh", "scripts/modelzoo_run.py", "scripts/start.py",
+          "scripts/start.sh")
 
 
 class Checkout:
@@ -18,14 +18,18 @@ class Checkout:
 
     Args:
         root: the folder.
-        files: names of the files to copy into it.
+        names: of the files and folders to copy into it.
     """
 
-    def __init__(self, root, files=()):
+    def __init__(self, root, names):
         self.root = root
-        for name in files:
+        for name in names:
             (root / name).parent.mkdir(parents=True, exist_ok=True)
-            shutil.copy(str(ROOT / name), str(root / name))
+            if (ROOT / name).is_dir():
+                shutil.copytree(str(ROOT / name), str(root / name),
+                                ignore=shutil.ignore_patterns("__pycache__", "*.h5"))
+            else:
+                shutil.copy(str(ROOT / name), str(root / name))
         (root / "scripts" / "setup.sh").write_text(
             '[ -z "${BROKEN:-}" ] || { echo "error: no Python" >&2; exit 2; }\n'
             f'echo "$*" >>"{root}/setup.log"\necho "{root}/python"\n')
@@ -43,7 +47,8 @@ class Checkout:
     def environment(self, **env):
         """Without the machine's own devices and settings."""
         return {"PATH": "/usr/local/bin:/usr/bin:/bin", "HOME": str(self.root),
-                "SR_ZOO_NPU_DEVICES": "", "SR_ZOO_NVIDIA_TRACES": "", **env}
+                "PYTHON": sys.executable, "SR_ZOO_NPU_DEVICES": "",
+                "SR_ZOO_NVIDIA_TRACES": "", **env}
 
     def start(self, script, cwd, *arguments, **env):
         """Start a script of the copy as a process."""
@@ -64,7 +69,7 @@ class Checkout:
 @pytest.fixture
 def checkout(tmp_path):
     """The scripts that start trainings."""
-    return Checkout(tmp_path / "a check out", SHELL)
+    return Checkout(tmp_path / "a check out", STARTS)
 
 
 @pytest.fixture

@@ -16,11 +16,12 @@ import yaml
 from PIL import Image
 from skimage import data
 
+import models
+from common.modelzoo.report import COMPILED
 from models.srgan import train as srgan_train
-from scripts import modelzoo_report
-from scripts.modelzoo_report import COMPILED
+from scripts import modelzoo_run
 
-from .conftest import ROOT, SHELL, Checkout
+from .conftest import ROOT, STARTS, Checkout
 
 MODELS = sorted(path.parent.name for path in ROOT.glob("models/*/network.py"))
 KINDS = ["train_full_1p.sh", "train_full_8p.sh", "train_performance_1p.sh",
@@ -44,40 +45,49 @@ def case_log(folder):
 
 # ---- the thin scripts ----------------------------------------------------------------------------
 
+STUBS = ["scripts/run_1p.sh", "scripts/run_8p.sh", "scripts/run_npu.sh",
+         *(f"test/{name}" for name in KINDS)]
+
+
+@pytest.mark.parametrize("name", STUBS)
+def test_a_script_is_the_same_file_for_every_model(name):
+    paths = [ROOT / "models" / model / name for model in MODELS]
+    assert len({path.read_bytes() for path in paths}) == 1
+    assert all(os.access(str(path), os.X_OK) for path in paths)
+
+
+def test_the_boot_files_of_modelarts_are_the_same_file():
+    folder = ROOT / "models" / "srgan"
+    one, other = (folder / f"modelarts_entry_{name}.py" for name in ("acc", "perf"))
+    assert one.read_bytes() == other.read_bytes()
+
+
 @pytest.mark.stack("main")
 @pytest.mark.process
-@pytest.mark.parametrize("model", MODELS)
-def test_each_model_has_its_scripts_which_call_the_shared_ones(model, tmp_path, capsys):
-    shutil.copytree(str(ROOT / "models" / model), str(tmp_path / "a zoo" / "models" / model),
-                    ignore=shutil.ignore_patterns("weights", "__pycache__"))
-    folder = tmp_path / "a zoo" / "models" / model
+@pytest.mark.parametrize("name", STUBS)
+def test_a_script_hands_its_path_and_its_flags_to_the_shared_one(name, tmp_path):
+    folder = tmp_path / "a zoo" / "models" / "edsr"
+    shutil.copytree(str(ROOT / "models" / "edsr"), str(folder),
+                    ignore=shutil.ignore_patterns("*.h5", "__pycache__"))
     (tmp_path / "a zoo" / "scripts").mkdir()
-    for name in ("train_1p", "train_npu", "train_8p", "modelzoo_test"):
-        (tmp_path / "a zoo" / "scripts" / f"{name}.sh").write_text(f'echo {name} "$@"\nexit 5\n')
-
-    def call(script):
-        assert os.access(str(script), os.X_OK)
-        result = subprocess.run([str(script), "--key=a b", "*"], cwd=str(tmp_path), text=True,
+    (tmp_path / "a zoo" / "scripts" / "start.sh").write_text(
+        'script="$1"; shift; printf "%s\\n" "$(realpath "$script")" "$@"\nexit 5\n')
+    for cwd, script in ((tmp_path, folder / name), (folder, name), (folder.parent, f"edsr/{name}")):
+        result = subprocess.run(["bash", str(script), "--key=a b", "*"], cwd=str(cwd), text=True,
                                 capture_output=True)
         assert (result.returncode, result.stderr) == (5, "")
-        assert result.stdout.endswith(" --key=a b *\n")
-        return result.stdout.split()
+        assert result.stdout.splitlines() == [str(folder / name), "--key=a b", "*"]
 
-    for devices in ("1p", "npu", "8p"):
-        assert call(folder / "scripts" / f"run_{devices}.sh")[:2] == [f"train_{devices}", model]
-    assert sorted(path.name for path in (folder / "test").iterdir()) == KINDS
-    for name in KINDS:
-        _, kind, devices = name[:-3].split("_")
-        words = call(folder / "test" / name)
-        assert words[:4] == ["modelzoo_test", model, kind, devices]
-        assert (folder / "configs" / f"{words[4]}.yaml").is_file()
-        if devices == "8p":  # which have equal shares of the batch
-            train = importlib.import_module(f"models.{model}.train")
-            with pytest.raises(SystemExit) as end:
-                train.main(["--preset", *words[4:-3], "--print_config"])
-            options = yaml.safe_load(capsys.readouterr().out)
-            assert not end.value.code and options["batch_size"] % 8 == 0
-            assert options["scale_learning_rate"] == (2 if model == "srdrm" else 0)
+
+@pytest.mark.parametrize("name", MODELS)
+def test_eight_devices_have_equal_shares_of_the_batch(name, capsys):
+    model = models.model(name)
+    train = importlib.import_module(f"{model.package}.train")
+    with pytest.raises(SystemExit) as end:
+        train.main([f"--preset={model.preset}", *model.eight, "--print_config"])
+    options = yaml.safe_load(capsys.readouterr().out)
+    assert not end.value.code and options["batch_size"] % 8 == 0
+    assert options["scale_learning_rate"] == (2 if name == "srdrm" else 0)
 
 
 @pytest.mark.parametrize("model", MODELS)
@@ -94,11 +104,7 @@ def test_each_model_says_how_far_it_is(model):
 @pytest.fixture(scope="module")
 def zoo(tmp_path_factory):
     """A copy of the zoo that runs with the Python of the tests."""
-    root = tmp_path_factory.mktemp("zoo") / "a check out"
-    for name in FOLDERS:
-        shutil.copytree(str(ROOT / name), str(root / name),
-                        ignore=shutil.ignore_patterns("__pycache__", "*.h5"))
-    copy = Checkout(root)
+    copy = Checkout(tmp_path_factory.mktemp("zoo") / "a check out", FOLDERS)
     copy.python('exec "$REAL" "$@"\n')
     return copy
 
@@ -159,21 +165,19 @@ def test_a_performance_run_ends_with_what_it_measured(zoo, photos, tmp_path):
     assert "device: CPU" in (run / "0" / "train_0.log").read_text()
 
 
-def test_the_report_of_a_gan(call, photos, tmp_path):
-    began, run = int(time.time()), tmp_path / "run"
+def test_the_report_of_a_gan(call, photos, tmp_path, capsys):
+    began, run = time.time(), tmp_path / "run"
     done = call(srgan_train.main, "--preset=demo", "--stage=gan", f"--data_dir={photos}",
                 "--output_dir=run", "--perceptual_weight=0", "--log_every=10", "--val_images=2",
                 *TINY, cwd=tmp_path)
     assert done.returncode == 0, done.stderr
-    (run / "0").mkdir()
-    (run / "0" / "train_0.log").write_text(done.stdout)
-    seconds = json.loads((run / "summary.json").read_text())["seconds"]
-    done = call(modelzoo_report.main, "run", "--model", "srgan", "--kind", "performance", "--chip",
-                "cpu", "--ranks", 1, "--seconds", round(seconds), "--began", began, "--log",
-                "run/0/train_0.log", cwd=tmp_path)
-    assert done.returncode == 0, done.stderr
-    assert "device used: CPU" in done.stdout
-    check_report(run, "srgan", done.stdout)
+    log = run / "0" / "train_0.log"
+    log.parent.mkdir()
+    log.write_text(done.stdout)
+    modelzoo_run.report("srgan", "performance", "cpu", run, [log], began, 1)
+    printed = capsys.readouterr().out
+    assert "device used: CPU" in printed
+    check_report(run, "srgan", printed)
 
 
 def test_the_trainings_error_and_status_come_through(zoo, photos, tmp_path):
@@ -191,7 +195,7 @@ def test_the_trainings_error_and_status_come_through(zoo, photos, tmp_path):
 # In place of a training: writes what one writes, and says what $SAYS holds for its device.
 TRAINING = r"""
 case "$*" in
-  *" scripts.modelzoo_report "* | *" scripts.rank_table "* | "-c "*) exec "$REAL" "$@" ;;
+  "-c "*) exec "$REAL" "$@" ;;
   *" --print_config"*) echo "output_dir: my output"; exit ;;
 esac
 echo "args: $*"
@@ -215,12 +219,7 @@ echo '{"step": 5, "loss": 0.5, "seconds_per_step": 0.25, "images_per_sec": 16.0}
 @pytest.fixture
 def fake(tmp_path):
     """A checkout whose training only says that it was started."""
-    copy = Checkout(tmp_path / "fake zoo", SHELL + ("scripts/modelzoo_test.sh",))
-    for name in ("scripts/__init__.py", "scripts/modelzoo_report.py", "scripts/rank_table.py"):
-        shutil.copy(str(ROOT / name), str(copy.root / name))
-    shutil.copytree(str(ROOT / "common"), str(copy.root / "common"),
-                    ignore=shutil.ignore_patterns("__pycache__"))
-    shutil.copytree(str(ROOT / "models" / "edsr" / "test"), str(copy.root / "models/edsr/test"))
+    copy = Checkout(tmp_path / "fake zoo", STARTS)
     copy.python(TRAINING)
     return copy
 
@@ -274,16 +273,18 @@ def test_a_performance_run_is_short_and_starts_anew(fake, tmp_path, flags, prese
     assert "--resume=no" in words and "--train_steps=300" in words
 
 
-def test_flags_of_the_recipe_go_with_its_preset_and_before_the_callers(fake, tmp_path):
-    def words(*flags):
-        result = fake.run("scripts/modelzoo_test.sh", tmp_path, "edsr", "full", "1p",
-                          "paper --batch_size=16", "--data_path=D", "--output_path=my output",
-                          *flags)
-        assert result.returncode == 0, result.stderr
-        return trained_with(tmp_path)[5:]
-
-    assert words("--batch_size=32") == ["--preset=paper", "--batch_size=16", "--batch_size=32"]
-    assert words("--preset=demo") == ["--preset=demo"]
+@pytest.mark.parametrize("name, kind, devices, flags, words", [
+    ("srdrm", "full", "8p", ["--batch_size=32"],
+     ["--preset=paper", "--batch_size=16", "--scale_learning_rate=2"]),
+    ("srdrm", "full", "8p", ["--preset=demo"], []),
+    ("srdrm", "full", "1p", [], ["--preset=paper"]),
+    ("srgan", "performance", "1p", ["--epochs=1"],
+     ["--preset=coco", "--resume=no", "--log_every=10", "--val_images=2", "--stage=gan"]),
+    ("edsr", "performance", "8p", ["--config=a.yaml"],
+     ["--resume=no", "--log_every=10", "--val_images=2", "--train_steps=300"]),
+])
+def test_the_recipe_goes_before_the_callers_flags(name, kind, devices, flags, words):
+    assert modelzoo_run.recipe_flags(models.model(name), kind, devices, "npu", flags) == words
 
 
 def test_a_finished_run_is_reported_as_what_it_is(fake, tmp_path):

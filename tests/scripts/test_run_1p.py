@@ -23,7 +23,7 @@ def test_bare_it_trains_the_demo_in_the_callers_folder(checkout, tmp_path, run):
     assert result.stdout.splitlines() == [
         str(tmp_path), str(checkout.root), "1-0-10087-0", "-m", "models.edsr.train",
         "--preset=demo"]
-    assert checkout.asked() == ["--python"]
+    assert checkout.asked() == ["--stack main --python"]
 
 
 @pytest.mark.parametrize("arguments", [

@@ -1,3 +1,4 @@
 #!/usr/bin/env bash
-# Measure ESRGAN's training speed in a few hundred steps on eight NPUs or all GPUs; --help names the flags.
-exec bash "$(dirname "${BASH_SOURCE[0]}")/../../../scripts/modelzoo_test.sh" esrgan performance 8p paper --stage=gan "$@"
+# Measure the training speed of this folder's model in a few hundred steps on eight NPUs or all GPUs;
+# --help names the flags.
+exec bash "$(dirname "${BASH_SOURCE[0]}")/../../../scripts/start.sh" "${BASH_SOURCE[0]}" "$@"

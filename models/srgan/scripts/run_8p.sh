@@ -1,3 +1,4 @@
 #!/usr/bin/env bash
-# Train SRResNet and SRGAN on eight NPUs (RANK_SIZE changes the number), or on all GPUs; bare: the demo.
-exec bash "$(dirname "${BASH_SOURCE[0]}")/../../../scripts/train_8p.sh" srgan "$@"
+# Train this folder's model on eight NPUs (RANK_SIZE changes the number) or on all GPUs; without flags
+# the demo. They are those of `python -m models.<model>.train --help`.
+exec bash "$(dirname "${BASH_SOURCE[0]}")/../../../scripts/start.sh" "${BASH_SOURCE[0]}" "$@"

@@ -1,3 +1,4 @@
 #!/usr/bin/env bash
-# Train VDSR on an Ascend NPU; bare: the demo. Flags: python -m models.vdsr.train --help
-exec bash "$(dirname "${BASH_SOURCE[0]}")/../../../scripts/train_npu.sh" vdsr "$@"
+# Train this folder's model on an Ascend NPU; without flags the demo. They are those of
+# `python -m models.<model>.train --help`.
+exec bash "$(dirname "${BASH_SOURCE[0]}")/../../../scripts/start.sh" "${BASH_SOURCE[0]}" "$@"

@@ -1,3 +1,3 @@
 #!/usr/bin/env bash
-# Train VDSR in full on eight NPUs or all GPUs; --help names the flags.
-exec bash "$(dirname "${BASH_SOURCE[0]}")/../../../scripts/modelzoo_test.sh" vdsr full 8p paper "$@"
+# Train this folder's model in full on eight NPUs or all GPUs; --help names the flags.
+exec bash "$(dirname "${BASH_SOURCE[0]}")/../../../scripts/start.sh" "${BASH_SOURCE[0]}" "$@"

@@ -1,3 +1,4 @@
 #!/usr/bin/env bash
-# Measure VDSR's training speed in a few hundred steps on one device; --help names the flags.
-exec bash "$(dirname "${BASH_SOURCE[0]}")/../../../scripts/modelzoo_test.sh" vdsr performance 1p paper "$@"
+# Measure the training speed of this folder's model in a few hundred steps on one device; --help names
+# the flags.
+exec bash "$(dirname "${BASH_SOURCE[0]}")/../../../scripts/start.sh" "${BASH_SOURCE[0]}" "$@"

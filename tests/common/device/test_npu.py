@@ -112,37 +112,3 @@ def test_a_device_is_seen_by_its_file(tmp_path, monkeypatch):
     assert npu.no_device() is None
     monkeypatch.setenv("SR_ZOO_NPU_DEVICES", "")
     assert npu.no_device() == "no device"
-
-
-CM = {"CM_CHIEF_IP": "10.0.0.1", "CM_CHIEF_PORT": "6000", "CM_CHIEF_DEVICE": "0",
-      "CM_WORKER_IP": "10.0.0.2", "CM_WORKER_SIZE": "2"}
-
-
-def table(tmp_path, **changes):
-    (tmp_path / "table.json").write_text("{}")
-    return {"RANK_SIZE": "2", "RANK_ID": "1", "RANK_TABLE_FILE": str(tmp_path / "table.json"),
-            **changes}
-
-
-def test_how_many_processes_there_are(tmp_path):
-    assert npu.check_environment({}) == 1 == npu.check_environment({"RANK_SIZE": "1"})
-    assert npu.check_environment(CM) == 2 == npu.check_environment(table(tmp_path))
-
-
-@pytest.mark.parametrize("changes, words", [
-    ({"RANK_SIZE": "none"}, "RANK_SIZE=none"), ({"RANK_SIZE": "0"}, "RANK_SIZE=0"),
-    ({"RANK_ID": "2"}, "below RANK_SIZE=2"), ({"RANK_ID": ""}, "need RANK_ID"),
-    ({"RANK_TABLE_FILE": "none.json"}, "no such file none.json"),
-    ({"RANK_TABLE_FILE": ""}, "need RANK_TABLE_FILE"),
-    ({"CM_CHIEF_IP": "10.0.0.1"}, "CM_CHIEF_IP and RANK_TABLE_FILE exclude"),
-    ({"CM_WORKER_SIZE": "2"}, "RANK_SIZE and CM_WORKER_SIZE exclude"),
-])
-def test_a_contradictory_environment_is_named(tmp_path, changes, words):
-    with pytest.raises(UserError) as caught:
-        npu.check_environment(table(tmp_path, **changes))
-    assert words in str(caught.value)
-
-
-def test_the_five_go_together():
-    with pytest.raises(UserError, match="CM_CHIEF_PORT"):
-        npu.check_environment({key: value for key, value in CM.items() if key != "CM_CHIEF_PORT"})

@@ -95,7 +95,7 @@ def test_what_does_not_open_is_one_line(forked, tmp_path, rank_table):
             opening(NPU_STANDIN_DEVICES="0"),
         "ASCEND_DEVICE_ID=first: the number of a device is wanted":
             opening(ASCEND_DEVICE_ID="first"),
-        "2 NPU processes need RANK_ID": opening(**{**rank_table(2, 0), "RANK_ID": ""}),
+        "RANK_SIZE is 2, but RANK_ID is not set": opening(**{**rank_table(2, 0), "RANK_ID": ""}),
         "error: the adapter does not take precision_mode_v2=origin":
             opening(options={"precision_mode_v2": "origin"}, PYTHONPATH=str(older.parent)),
     }

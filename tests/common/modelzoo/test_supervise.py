@@ -8,6 +8,8 @@ import pytest
 
 from common.modelzoo.supervise import Child, Supervisor, last_lines
 
+pytestmark = pytest.mark.process
+
 
 def shell(text, **kwargs):
     return Child(["bash", "-c", text], **kwargs)

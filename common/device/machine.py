@@ -1,0 +1,22 @@
+"""Which chips this machine has, by the files of their drivers: nothing is imported for it."""
+
+import glob
+import os
+
+NVIDIA_TRACES = "/proc/driver/nvidia/version /dev/nvidiactl /usr/lib/wsl/lib/libcuda.so.1"
+
+
+def npu_paths() -> str:
+    """Where files of NPUs are looked for: $SR_ZOO_NPU_DEVICES, else the driver's devices."""
+    return os.environ.get("SR_ZOO_NPU_DEVICES", "/dev/davinci[0-9]*")
+
+
+def npu_count() -> int:
+    """How many NPUs the driver shows."""
+    return sum(len(glob.glob(path)) for path in npu_paths().split())
+
+
+def gpu_driver() -> bool:
+    """Whether an NVIDIA driver is here; $SR_ZOO_NVIDIA_TRACES names other traces of one."""
+    traces = os.environ.get("SR_ZOO_NVIDIA_TRACES", NVIDIA_TRACES)
+    return any(os.path.exists(trace) for trace in traces.split())

@@ -1,0 +1,198 @@
+"""Start a training as ModelZoo's scripts do: `bash scripts/start.sh SCRIPT [flags]`.
+
+SCRIPT is models/<model>/scripts/run_1p.sh, run_npu.sh or run_8p.sh, or one of that model's
+test/train_{full,performance}_{1p,8p}.sh; scripts/modelzoo_run.py has the latter. All flags are
+those of the model's train command. Standard library alone: it chooses the environment first.
+
+Processes on several NPUs find each other by RANK_TABLE_FILE or by the five CM_ variables. RANK_SIZE
+(8) or CM_WORKER_SIZE is their number in all; on several machines SERVER_INDEX counts these from 0
+and DEVICES is the number of this one's. SR_ZOO_GRACE (60) is how many seconds those that remain of
+a run that lost one may take to end.
+"""
+
+import functools
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import models
+from common.cli import UserError, run_command
+from common.device.machine import gpu_driver, npu_count
+from common.device.ranks import check_rank, for_adapter, read_ranks
+from common.modelzoo.environment import ONE_DEVICE, ROOT, with_defaults, zoo_python
+from common.modelzoo.flags import has, value_of
+from common.modelzoo.rank_table import cards_here
+from common.modelzoo.report import begin_log
+from common.modelzoo.supervise import Child, Supervisor
+
+SHORT = {"-c": "--config", "-h": "--help"}
+RECIPES = ("--preset", "--config", "--config-file", "--config_file")
+HAS_ADAPTER = "import importlib.util as u, sys; sys.exit(u.find_spec('npu_device') is None)"
+
+
+def main(argv):
+    """Run what a script of a model's folder stands for."""
+    script, flags = Path(os.path.abspath(argv[0])), argv[1:]
+    model, words = models.model(script.parts[-3]), script.stem.split("_")
+    if words[0] == "train":
+        from scripts.modelzoo_run import test
+
+        return test(model, *words[1:], flags)
+    start = {"1p": on_one, "npu": on_npu, "8p": on_eight}[words[1]]
+    return run(start(model.name, flags))
+
+
+def run(children):
+    """Run processes to their end; one that has no log of its own takes this one's place."""
+    if len(children) == 1 and not children[0].log:
+        child, = children
+        sys.stdout.flush()
+        os.execve(child.command[0], child.command, child.environment)
+    return supervise(children)
+
+
+def supervise(children):
+    """Run processes that have logs; those that remain when one has failed are ended."""
+    for child in children:
+        begin_log(child.log)
+    with Supervisor() as supervisor:
+        return supervisor.run(children, float(os.environ.get("SR_ZOO_GRACE") or 60))
+
+
+# ---- processes: lists of `Child` ----------------------------------------------------------------
+
+def on_one(model, flags):
+    """One process: on an NPU where there is one, else on a GPU (the first), else on the CPU.
+
+    Boot code of ModelArts gives CODE_DIR DATA_DIR RESULT_DIR OBS_URL before the flags.
+    """
+    if flags and not flags[0].startswith("-"):
+        if len(flags) < 4 or any(word.startswith("-") for word in flags[:4]):
+            raise UserError("without flags in front, run_1p.sh takes CODE_DIR DATA_DIR RESULT_DIR "
+                            "OBS_URL")
+        _, data, results, bucket, *flags = flags
+        print(f"data: {data}; results go to {results}; copying them to {bucket or 'the bucket'} is "
+              "the boot code's part")
+        flags = [f"--data_dir={data}", f"--output_dir={results}", *flags]
+    chip = chip_of(flags)
+    if chip == "npu" or chip == "auto" and npu_count():
+        return on_npu(model, flags)
+    return [Child(train(zoo_python("main"), model, flags),
+                  {"CUDA_VISIBLE_DEVICES": "0", **with_defaults(ONE_DEVICE)})]
+
+
+def on_npu(model, flags):
+    """One process on NPU ASCEND_DEVICE_ID (0), of several that are started each for itself."""
+    ranks = read_ranks(os.environ)
+    check_rank(os.environ, ranks)
+    load_cann()
+    if not npu_here():
+        raise UserError("no NPU here: no /dev/davinci* and no package npu_device; run_1p.sh trains "
+                        "on a GPU or the CPU")
+    environment = _for_npu(ranks, os.environ.get("ASCEND_DEVICE_ID") or "0",
+                           os.environ.get("RANK_ID") or "0")
+    return [Child(train(zoo_python("ascend"), model, flags, "npu"), environment)]
+
+
+def on_eight(model, flags):
+    """A process on each NPU of this machine, with logs; or one process that uses all GPUs."""
+    chip = chip_of(flags)
+    if chip in ("auto", "npu"):
+        load_cann()
+        if npu_here():
+            return _on_each_npu(model, flags)
+    if chip in ("auto", "gpu") and gpu_driver():
+        one = {"RANK_SIZE": "1", "RANK_ID": "0", "ASCEND_DEVICE_ID": "0"}
+        return [Child(train(zoo_python("main"), model, flags, "gpu"),
+                      {**with_defaults(ONE_DEVICE), **one})]
+    raise UserError(f"no NPU and no GPU here that --chip {chip} could use; run_1p.sh also trains "
+                    "on the CPU")
+
+
+def _on_each_npu(model, flags):
+    ranks, cards = eight()
+    command = train(zoo_python("ascend"), model, flags, "npu")
+    here = npu_count()
+    if here and len(cards) > here:
+        raise UserError(f"{len(cards)} processes need as many NPUs and there are {here} here; set "
+                        "RANK_SIZE, or DEVICES on several machines")
+    if has(flags, "--help", "--print_config", short=SHORT):
+        return [Child(command, _for_npu(ranks, *cards[0]))]
+    output = _output_dir(command)
+    if not output:
+        output = f"output/{model}_8p"
+        command.append(f"--output_dir={output}")
+    children = [Child(command, _for_npu(ranks, *card), f"device {card.device}",
+                      log_of(output, card.device)) for card in cards]
+    print(f"{len(cards)} processes, one for each NPU; logs: {log_of(output, '<device>')}",
+          flush=True)
+    return children
+
+
+def eight():
+    """The ranks of a run on several NPUs, eight unless the environment says otherwise, and the
+    `Card`s of this machine."""
+    if not os.environ.get("CM_WORKER_SIZE"):
+        os.environ["RANK_SIZE"] = os.environ.get("RANK_SIZE") or "8"
+    ranks = read_ranks(os.environ)
+    return ranks, cards_here(os.environ, ranks)
+
+
+def log_of(output, device):
+    """The log of a device in the folder of a run."""
+    return Path(output) / str(device) / f"train_{device}.log"
+
+
+def _for_npu(ranks, device, rank):
+    # The adapter says at INFO whether it compiled the graph for the NPU.
+    return {**for_adapter(os.environ, ranks, device, rank), "TF_CPP_MIN_LOG_LEVEL": "0"}
+
+
+def _output_dir(command):
+    """The output folder that the options name, which may be in a YAML file; "" for none.
+
+    A mistake in the options ends the process with the status and the one line of the command.
+    """
+    options = subprocess.run([*command, "--print_config"], stdout=subprocess.PIPE)
+    if options.returncode:
+        sys.exit(options.returncode)
+    code = 'import sys, yaml; print(yaml.safe_load(sys.stdin)["output_dir"] or "")'
+    read = subprocess.run([command[0], "-c", code], input=options.stdout, stdout=subprocess.PIPE,
+                          check=True)
+    return read.stdout.decode().strip()
+
+
+# ---- what there is to decide ---------------------------------------------------------------------
+
+def train(python, model, flags, chip=None):
+    """The train command of a model; its demo unless the flags name a recipe."""
+    return [python, "-m", f"models.{model}.train", *([f"--chip={chip}"] if chip else []),
+            *([] if has(flags, *RECIPES, short=SHORT) else ["--preset=demo"]), *flags]
+
+
+def chip_of(flags):
+    """The chip that the flags ask for."""
+    return value_of(flags, "--chip") or "auto"
+
+
+@functools.lru_cache(1)
+def load_cann():
+    """Take over the environment of CANN, once."""
+    loaded = subprocess.run(["bash", str(ROOT / "scripts" / "cann.sh"), "env", "-0"],
+                            stdout=subprocess.PIPE, check=True)
+    variables = (line.partition("=") for line in os.fsdecode(loaded.stdout).split("\0") if line)
+    os.environ.update({name: value for name, _, value in variables})
+
+
+def npu_here():
+    """Whether there is an NPU, or the adapter, which then says itself what it lacks."""
+    if npu_count():
+        return True
+    python = zoo_python("ascend", "--find", quiet=True)
+    return bool(python) and not subprocess.run([python, "-c", HAS_ADAPTER],
+                                               stderr=subprocess.DEVNULL).returncode
+
+
+if __name__ == "__main__":
+    run_command(main)
