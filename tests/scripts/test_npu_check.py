@@ -12,8 +12,10 @@ import models.edsr.train
 from common.cli import UserError
 from common.nn.keras_compat import keras, tf
 from common.training.steps import PixelStep
-from scripts.npu_check.command import check, check_step, main
-from scripts.npu_check.findings import check_graph, read_support
+from scripts.npu_check.check import check, check_step
+from scripts.npu_check.command import main
+from scripts.npu_check.graphs import check_graph
+from scripts.npu_check.support import read_support
 
 layers = keras.layers
 SUPPORT = read_support(environment={})
@@ -218,7 +220,7 @@ def test_canns_own_list_is_taken_where_it_is_installed(tmp_path, monkeypatch, ca
     assert "edsr x4 infer: operator: " in out
     assert f"DepthToSpace is not among the operators in {path}" in out
     path.write_text("{")
-    with pytest.raises(UserError, match="npu_supported_ops.json is no JSON"):
+    with pytest.raises(UserError, match="npu_supported_ops.json is not a JSON"):
         read_support()
 
 
@@ -252,7 +254,7 @@ def test_the_commands_exit_statuses(call, tmp_path, monkeypatch):
                          (["--model", "edsr", "--num_block", "3"], "--num_blocks"),
                          (["--model", "all", "--num_blocks", "3"], "is for one network"),
                          (["--model", "edsr", "--scale", "7"], "no scale 7"),
-                         ([], "--model names")):
+                         ([], "with --model")):
         result = call(main, *flags, cwd=tmp_path)
         assert (result.returncode, result.stdout) == (2, "")
         assert words in result.stderr and result.stderr.count("\n") == 1

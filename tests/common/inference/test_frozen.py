@@ -18,7 +18,8 @@ from common.inference.upscaler import Upscaler
 from common.nn.keras_compat import set_seed, tf
 from scripts.export import export
 from scripts.export import main as export_main
-from scripts.npu_check.findings import check_graph, read_support
+from scripts.npu_check.graphs import check_graph
+from scripts.npu_check.support import read_support
 from scripts.upscale import main
 
 ROOT = Path(__file__).resolve().parents[3]
