@@ -1,9 +1,13 @@
 """A dataclass of options read from flags, a preset and a YAML file, with one-line errors."""
 
+from __future__ import annotations
+
 import dataclasses
+import os
 import re
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, Optional
+from typing import Any
 
 import jsonargparse
 import yaml
@@ -11,8 +15,8 @@ import yaml
 from common.cli import UserError, did_you_mean, one_line, unknown
 
 
-def option(default: Any, help: Optional[str] = None, free: Optional[bool] = None,
-           stage: Optional[str] = None) -> Any:
+def option(default: Any, help: str | None = None, free: bool | None = None,
+           stage: str | None = None) -> Any:
     """A dataclass field that is read as a flag; what is left out is as in the class it extends.
 
     Args:
@@ -34,7 +38,7 @@ def about(options_class: type, name: str, key: str) -> Any:
     return None
 
 
-def group_of(options_class: type, name: str) -> Optional[str]:
+def group_of(options_class: type, name: str) -> str | None:
     """The `GROUP` of the class that first had a field; None for the options of a model's own."""
     for base in reversed(options_class.__mro__):
         if name in getattr(base, "__dataclass_fields__", {}):
@@ -42,8 +46,9 @@ def group_of(options_class: type, name: str) -> Optional[str]:
     return None
 
 
-def parse(options_class, argv, prog, presets=None, exclusive=(), description=None, epilog=None,
-          obsolete=None):
+def parse(options_class: type, argv: list[str], prog: str, presets: str | os.PathLike | None = None,
+          exclusive: Sequence[Sequence[str]] = (), description: str | None = None,
+          epilog: str | None = None, obsolete: dict[str, str] | None = None) -> Any:
     """Read options: the dataclass's defaults, then a preset, then `--config`, then flags.
 
     Args:
@@ -84,7 +89,7 @@ def parse(options_class, argv, prog, presets=None, exclusive=(), description=Non
     return options_class(**{name: _plain(values[name]) for name in names})
 
 
-def to_yaml(options):
+def to_yaml(options: Any) -> str:
     """The options as YAML text, in the order of the dataclass, that `--config` reads back."""
     values = {key: list(value) if isinstance(value, tuple) else value
               for key, value in dataclasses.asdict(options).items()}
@@ -99,12 +104,12 @@ class OneLineParser(jsonargparse.ArgumentParser):
     def __init__(self, **kwargs):
         super().__init__(exit_on_error=False, allow_abbrev=False, default_env=False, **kwargs)
 
-    def known_options(self):
+    def known_options(self) -> list[str]:
         """The long flags that this parser knows."""
         return [flag for action in self._actions for flag in action.option_strings
                 if flag.startswith("--")]
 
-    def read(self, argv, **kwargs):
+    def read(self, argv: list[str], **kwargs) -> jsonargparse.Namespace:
         """Parse flags into a namespace, or raise a `UserError`."""
         try:
             return self.parse_args(argv, **kwargs)

@@ -52,6 +52,13 @@ def psnr(sr: np.ndarray, hr: np.ndarray, crop_border: int = 0, channel: str = "r
 
     Raises:
         ValueError: the shapes differ, or the border leaves no pixels.
+
+    Example:
+        >>> import numpy as np
+        >>> from common.metrics import psnr
+        >>> hr = np.full((8, 8, 3), 100, np.uint8)
+        >>> round(psnr(hr + 5, hr), 2)
+        34.15
     """
     total = size = 0
     for a, b in _strips(sr, hr, crop_border, channel):

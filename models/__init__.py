@@ -7,17 +7,24 @@ A model maps RGB float32 images (N, H, W, 3) in [0, 255] of any height and width
 the size, nominally in [0, 255] and not clipped.
 """
 
+from __future__ import annotations
+
 import importlib
 import importlib.util
 import inspect
 import json
+import os
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from types import ModuleType
-from typing import Any, Optional
+from typing import TYPE_CHECKING, Any
 
 from common.cli import UserError, did_you_mean, unknown
 from common.scales import scale_name, scale_tuple
+
+if TYPE_CHECKING:
+    from common.nn.keras_compat import keras
 
 
 @dataclass(frozen=True)
@@ -54,7 +61,7 @@ class Model:
         return importlib.import_module(f"{self.package}.train").RECIPE
 
     @property
-    def converter(self) -> Optional[ModuleType]:
+    def converter(self) -> ModuleType | None:
         """The module that converts other programs' weights, None where there is none."""
         if importlib.util.find_spec(f"{self.package}.convert") is None:
             return None
@@ -109,7 +116,7 @@ def model(name: str) -> Model:
     return _MODELS[name]
 
 
-def create(name, scale, **options):
+def create(name: str, scale: int | Sequence[int], **options: Any) -> keras.Model:
     """Build a model with fresh weights.
 
     Args:
@@ -125,6 +132,12 @@ def create(name, scale, **options):
 
     Raises:
         UserError: an unknown name, scale or option.
+
+    Example:
+        >>> import models
+        >>> model = models.create("edsr", scale=2, num_blocks=1, num_filters=4)
+        >>> model.name, model.output_shape
+        ('edsr_x2', (None, None, None, 3))
     """
     known_model = model(name)
     net = known_model.network
@@ -150,7 +163,7 @@ def create(name, scale, **options):
     return built
 
 
-def load(path, scale=None, **options):
+def load(path: str | os.PathLike, scale: int | None = None, **options: Any) -> keras.Model:
     """Rebuild the model that a zoo `.h5` describes and read its weights, whichever stack wrote it.
 
     Args:
@@ -161,6 +174,12 @@ def load(path, scale=None, **options):
 
     Raises:
         UserError: no such file, not one of the zoo's, damaged, or of another scale.
+
+    Example:
+        >>> import models
+        >>> model = models.load("edsr_x2.h5")
+        >>> model.name, len(model.trainable_weights)
+        ('edsr_x2', 12)
     """
     from common import weights
 
@@ -175,7 +194,7 @@ def load(path, scale=None, **options):
     return loaded
 
 
-def bundled_weights(name, scale):
+def bundled_weights(name: str, scale: int) -> Path:
     """The path of the weights that come with the zoo for a model and scale.
 
     Raises:

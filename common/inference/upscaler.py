@@ -129,6 +129,15 @@ class Upscaler(Enlarger):
 
     Raises:
         UserError: a negative tile or overlap, or a model of several scales.
+
+    Example:
+        >>> import models
+        >>> import numpy as np
+        >>> from common.inference.upscaler import Upscaler
+        >>> upscale = Upscaler(models.load("edsr_x2.h5"))
+        >>> sr = upscale(np.zeros((24, 32, 3), np.uint8))
+        >>> sr.shape, sr.dtype.name
+        ((48, 64, 3), 'uint8')
     """
 
     def __init__(self, model: keras.Model, tile: int = 0, tile_overlap: int | None = None,

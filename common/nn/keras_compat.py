@@ -1,7 +1,10 @@
 """The one file that knows which Keras this is: 3 on TensorFlow 2.21, or 2.6 on 2.6.5."""
 
+from __future__ import annotations
+
 import os
 import warnings
+from collections.abc import Callable, Sequence
 
 os.environ["KERAS_BACKEND"] = "tensorflow"  # a user's own keras.json may name another
 
@@ -9,14 +12,15 @@ import tensorflow as tf  # noqa: E402
 from tensorflow import keras  # noqa: E402
 
 IS_KERAS_3 = keras.__version__.startswith("3.")
+Tensor = tf.Tensor  # the type of what layers take and return, for hints
 
 
-def register(cls):
+def register(cls: type) -> type:
     """Decorate a layer so that stock `load_model` finds it once its module is imported."""
     return keras.utils.register_keras_serializable(package="sr_zoo")(cls)
 
 
-def set_seed(seed):
+def set_seed(seed: int) -> None:
     """Seed the initial weights of the models built next; the same on each run of one stack."""
     if IS_KERAS_3:
         keras.utils.set_random_seed(seed)
@@ -24,18 +28,18 @@ def set_seed(seed):
         tf.random.set_seed(seed)
 
 
-def function(python_function=None, **options):
+def function(python_function: Callable | None = None, **options) -> Callable:
     """`tf.function` with shapes relaxed after the first retracing, never compiled by XLA."""
     relax = "reduce_retracing" if IS_KERAS_3 else "experimental_relax_shapes"
     return tf.function(python_function, **{relax: True, **options})
 
 
-def set_policy(name):
+def set_policy(name: str) -> None:
     """Make `float32`, `mixed_float16` or `mixed_bfloat16` the policy of the layers built next."""
     keras.mixed_precision.set_global_policy(name)
 
 
-def policy_name():
+def policy_name() -> str:
     """The name of the policy that layers built now would get."""
     return keras.mixed_precision.global_policy().name
 
@@ -43,7 +47,7 @@ def policy_name():
 class policy_scope:  # noqa: N801 - reads as a statement
     """`with policy_scope("float32"):` builds layers of another policy than the global one."""
 
-    def __init__(self, name):
+    def __init__(self, name: str):
         self.name = name
 
     def __enter__(self):
@@ -54,7 +58,7 @@ class policy_scope:  # noqa: N801 - reads as a statement
         set_policy(self.before)
 
 
-def save_h5(model, path):
+def save_h5(model: keras.Model, path: str | os.PathLike) -> None:
     """Write an uncompiled model as one `.h5` that stock `load_model` opens on this stack.
 
     A model of mixed precision is written as its float32 twin, so that the file means the same
@@ -77,19 +81,19 @@ def save_h5(model, path):
             model.save(str(path), save_format="h5", include_optimizer=False)
 
 
-def layer_variables(layer):
+def layer_variables(layer: keras.layers.Layer) -> list:
     """The variables of one layer in the order in which an `.h5` holds its arrays."""
     if IS_KERAS_3:
         return list(layer.trainable_weights) + list(layer.non_trainable_weights)
     return list(layer.weights)
 
 
-def tf_variables(model):
+def tf_variables(model: keras.Model) -> list[tf.Variable]:
     """The `tf.Variable`s of a model, which an export has to keep."""
     return [variable.value if IS_KERAS_3 else variable for variable in model.variables]
 
 
-def build_optimizer(optimizer, variables):
+def build_optimizer(optimizer: keras.optimizers.Optimizer, variables: Sequence) -> None:
     """Create the optimizer's slots now, so that a checkpoint can be restored into them."""
     if IS_KERAS_3:
         optimizer.build(variables)
@@ -102,7 +106,8 @@ def build_optimizer(optimizer, variables):
         inner._create_all_weights(variables)
 
 
-def state_variables(thing):
+def state_variables(thing: keras.Model | keras.optimizers.Optimizer | tf.Variable
+                    ) -> list[tf.Variable]:
     """The `tf.Variable`s with numbers of a model, an optimizer or a variable itself."""
     if isinstance(thing, keras.Model):
         return tf_variables(thing)
@@ -114,19 +119,20 @@ def state_variables(thing):
     return [*thing.variables(), *([scale.current_loss_scale, scale.counter] if scale else [])]
 
 
-def with_loss_scaling(optimizer):
+def with_loss_scaling(optimizer: keras.optimizers.Optimizer) -> keras.optimizers.Optimizer:
     """Wrap an optimizer for float16 training: a dynamic loss scale, bad steps left out."""
     return keras.mixed_precision.LossScaleOptimizer(optimizer)
 
 
-def scaled_loss(optimizer, loss):
+def scaled_loss(optimizer: keras.optimizers.Optimizer, loss: Tensor) -> Tensor:
     """The loss to differentiate: times the loss scale where the optimizer keeps one."""
     if not isinstance(optimizer, keras.mixed_precision.LossScaleOptimizer):
         return loss
     return optimizer.scale_loss(loss) if IS_KERAS_3 else optimizer.get_scaled_loss(loss)
 
 
-def unscaled_gradients(optimizer, gradients):
+def unscaled_gradients(optimizer: keras.optimizers.Optimizer,
+                       gradients: list[Tensor]) -> list[Tensor]:
     """Undo `scaled_loss` on its gradients."""
     if not isinstance(optimizer, keras.mixed_precision.LossScaleOptimizer):
         return gradients
@@ -136,7 +142,8 @@ def unscaled_gradients(optimizer, gradients):
     return optimizer.get_unscaled_gradients(gradients)
 
 
-def apply_reduced_gradients(optimizer, gradients, variables):
+def apply_reduced_gradients(optimizer: keras.optimizers.Optimizer, gradients: list[Tensor],
+                            variables: Sequence) -> None:
     """Apply gradients that are unscaled and already summed over the replicas."""
     if not IS_KERAS_3:
         # The optimizer of an NPU knows no such argument, and one device adds up nothing.
@@ -151,11 +158,11 @@ def apply_reduced_gradients(optimizer, gradients, variables):
     optimizer.apply_gradients(zip(gradients, variables))
 
 
-def learning_rate(optimizer):
+def learning_rate(optimizer: keras.optimizers.Optimizer) -> Tensor:
     """The rate of the step under way, as a tensor."""
     return tf.convert_to_tensor(getattr(optimizer, "inner_optimizer", optimizer).learning_rate)
 
 
-def set_learning_rate(optimizer, value):
+def set_learning_rate(optimizer: keras.optimizers.Optimizer, value: float | Tensor) -> None:
     """Set the rate of the next step."""
     getattr(optimizer, "inner_optimizer", optimizer).learning_rate = value

@@ -1,23 +1,29 @@
 """Pixel losses: float32 scalars of two image batches (N, H, W, C) in [0, 255]."""
 
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+
 from common.device.npu import in_float32
 from common.nn.keras_compat import tf
 
+Loss = Callable[[tf.Tensor, tf.Tensor], tf.Tensor]
+
 
 @in_float32
-def l1(sr, hr):
+def l1(sr: tf.Tensor, hr: tf.Tensor) -> tf.Tensor:
     """Mean absolute difference."""
     return tf.reduce_mean(tf.abs(sr - hr))
 
 
 @in_float32
-def mse(sr, hr):
+def mse(sr: tf.Tensor, hr: tf.Tensor) -> tf.Tensor:
     """Mean squared difference."""
     return tf.reduce_mean(tf.square(sr - hr))
 
 
 @in_float32
-def charbonnier(sr, hr, epsilon=0.255):
+def charbonnier(sr: tf.Tensor, hr: tf.Tensor, epsilon: float = 0.255) -> tf.Tensor:
     """Smooth L1, sqrt(d^2 + eps^2), with LapSRN's eps of 1e-3 on [0, 1] (arXiv 1710.01992)."""
     return tf.reduce_mean(tf.sqrt(tf.square(sr - hr) + epsilon**2))
 
@@ -25,7 +31,8 @@ def charbonnier(sr, hr, epsilon=0.255):
 PIXEL_LOSSES = {"l1": l1, "mse": mse, "charbonnier": charbonnier}
 
 
-def perceptual(features, distance, weights):
+def perceptual(features: Callable[[tf.Tensor], list[tf.Tensor]], distance: Loss,
+               weights: Sequence[float]) -> Loss:
     """The distance of two images in the features of a network such as `vgg.VggFeatures`.
 
     Args:

@@ -1,5 +1,10 @@
 """The frame of networks that refine the luma of an image that bicubic has enlarged already."""
 
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
 from common.nn.keras_compat import keras
 from common.nn.layers import BicubicUpscale, Channels, RgbToYcbcr, YcbcrToRgb
 from common.nn.losses import PIXEL_LOSSES
@@ -10,7 +15,7 @@ layers = keras.layers
 CORE = "luma_network"  # what the model that refines luma is called within the whole
 
 
-def luma_model(name, scale, core):
+def luma_model(name: str, scale: int | Sequence[int], core: keras.Model) -> keras.Model:
     """RGB -> YCbCr -> bicubic enlargement -> `core` on Y -> RGB.
 
     Args:
@@ -36,7 +41,7 @@ def luma_model(name, scale, core):
                        name=f"{name}_{scale_name(scale)}")
 
 
-def luma_heads(model, options):
+def luma_heads(model: keras.Model, options: Any) -> dict[int | None, keras.Model]:
     """What training runs of a luma model, as `heads` of a `PixelStep`.
 
     {scale: model from RGB to the refined luma (N, H*scale, W*scale, 1)} over the same layers; for
@@ -48,7 +53,7 @@ def luma_heads(model, options):
             for s in scale_tuple(options.scale)}
 
 
-def luma_loss(name):
+def luma_loss(name: str) -> Callable:
     """A pixel loss between a luma head's output and the luma of the HR patch, both in [0, 1].
 
     The HR patch is RGB, or luma (one channel), in [0, 255].

@@ -29,7 +29,6 @@ class RunFolder:
         self.path = make_folder(path)
         self.config = self.path / "config.yaml"
         self.checkpoints = self.path / "checkpoints"
-        self.cache = self.path / "cache"
         self.samples = self.path / "samples"
         self.summary = self.path / "summary.json"
         self.best = self.path / f"{model}_{scale_name(scale)}.h5"

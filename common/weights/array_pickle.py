@@ -5,8 +5,11 @@ need stand for the functions below, which only look at shapes and bytes, and oth
 That also reads the files of either NumPy, 1 or 2, with any of them.
 """
 
+from __future__ import annotations
+
 import pickle
 from collections import OrderedDict
+from typing import BinaryIO
 
 import numpy as np
 
@@ -15,7 +18,7 @@ class Refused(Exception):
     """The pickle names what is no part of an array; its text is that name."""
 
 
-def load(file):
+def load(file: BinaryIO) -> object:
     """The dictionaries, lists, numbers, texts and arrays in a pickle.
 
     Args:

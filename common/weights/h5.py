@@ -1,14 +1,17 @@
-"""Weights as one `.h5`: stock Keras opens it on the stack that wrote it, the zoo opens it on both.
+"""Weights as one `.h5`, which stock Keras opens on the stack that wrote it and the zoo on both.
 
-Beside Keras's own content the file carries an attribute `sr_zoo` with JSON of the model's name,
-scale and options. Arrays are found by layer name and index, which mean the same in both Keras
-versions.
+Beside Keras's own content the file has an attribute `sr_zoo`: JSON of the model's name, scale and
+options. Arrays are found by layer name and index, which mean the same in both Keras versions.
 """
 
+from __future__ import annotations
+
 import json
+import os
 import shutil
 from collections import namedtuple
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import h5py
 import numpy as np
@@ -16,16 +19,27 @@ import numpy as np
 from common.cli import UserError
 from common.files import atomic_path
 
+if TYPE_CHECKING:
+    from common.nn.keras_compat import keras
+
 METADATA = "sr_zoo"
 
 Report = namedtuple("Report", "loaded left_out")
 
 
-def save(model, path):
-    """Write a model of the zoo (made by `models.create` or `models.load`) to an `.h5`, atomically.
+def save(model: keras.Model, path: str | os.PathLike) -> None:
+    """Write a model made by `models.create` or `models.load` to an `.h5`, whole or not at all.
 
     Raises:
-        UserError: the name does not end in `.h5`, or the model does not come from the zoo.
+        UserError: the name does not end in `.h5`, or the model is not from the zoo.
+
+    Example:
+        >>> import models
+        >>> from common import weights
+        >>> model = models.create("edsr", scale=2, num_blocks=1, num_filters=4)
+        >>> weights.save(model, "new.h5")
+        >>> weights.read_metadata("new.h5")["scale"]
+        2
     """
     from common.nn.keras_compat import save_h5
 
@@ -34,7 +48,7 @@ def save(model, path):
         raise UserError(f"weights are saved as .h5, not as {path.name}")
     metadata = getattr(model, "zoo_metadata", None)
     if metadata is None:
-        raise UserError("only a model made by models.create() or models.load() can be saved: this "
+        raise UserError("only a model made by models.create() or models.load() can be saved; this "
                         "one does not say which model of the zoo it is")
     with atomic_path(path) as temporary:
         save_h5(model, temporary)
@@ -42,8 +56,8 @@ def save(model, path):
             file.attrs[METADATA] = metadata
 
 
-def read_metadata(path):
-    """The dict `{"model", "scale", "options"}` that says what a zoo `.h5` holds.
+def read_metadata(path: str | os.PathLike) -> dict:
+    """Read `{"model", "scale", "options"}` of a zoo `.h5`.
 
     Raises:
         UserError: there is no such file, or it is not a weight file of the zoo.
@@ -55,8 +69,8 @@ def read_metadata(path):
         return json.loads(file.attrs[METADATA])
 
 
-def read_arrays(path):
-    """The arrays of a zoo or Keras `.h5` as `{layer name: [arrays in order]}`."""
+def read_arrays(path: str | os.PathLike) -> dict[str, list[np.ndarray]]:
+    """Read the arrays of a zoo or Keras `.h5` as `{layer name: [arrays in order]}`."""
     with _open(path) as file:
         layers = {}
         for name, layer in file.get("model_weights", file).items():
@@ -66,21 +80,22 @@ def read_arrays(path):
         return layers
 
 
-def load_into(model, path, partial=False, unused=False):
+def load_into(model: keras.Model, path: str | os.PathLike, partial: bool = False,
+              unused: bool = False) -> Report:
     """Copy the arrays of a zoo `.h5` into a model by layer name and index.
 
     Args:
         model: a Keras model.
         path: the file.
-        partial: take every layer whose arrays all fit and leave the others as they are, as when a
+        partial: load every layer whose arrays all fit and leave the others as they are, as when a
             x4 model starts from x2; otherwise every layer must fit.
-        unused: the file may hold layers that the model lacks, as that of a joint model does.
+        unused: the file may hold layers that the model lacks, as a joint model's file does.
 
     Returns:
         a `Report` of the names of layers loaded and left out.
 
     Raises:
-        UserError: a layer does not fit (with `partial`: not one fits). The model is then unchanged.
+        UserError: a layer does not fit (with `partial`: none fits). The model is then unchanged.
     """
     from common.nn.keras_compat import layer_variables
 
@@ -104,12 +119,13 @@ def load_into(model, path, partial=False, unused=False):
     return Report(list(fitting), left_out)
 
 
-def assign(model, arrays):
-    """Give the variables of a model new values.
+def assign(model: keras.Model, arrays: dict[str, list[np.ndarray]]) -> None:
+    """Assign new values to the variables of a model.
 
     Args:
         model: a Keras model.
-        arrays: `{layer name: [arrays in order]}`, all of them that the model has; others are left.
+        arrays: `{layer name: [arrays in order]}`; layers that the model lacks are ignored, and
+            layers that are not named keep their values.
     """
     from common.nn.keras_compat import layer_variables
 
@@ -118,24 +134,24 @@ def assign(model, arrays):
             variable.assign(array)
 
 
-def interpolated(first, second, alpha):
-    """The weights between those of two files (network interpolation, arXiv 1809.00219).
+def interpolated(first: str | os.PathLike, second: str | os.PathLike,
+                 alpha: float) -> dict[str, list[np.ndarray]]:
+    """Interpolate between the weights of two files (network interpolation, arXiv 1809.00219).
 
     Args:
         first, second: zoo `.h5` files of the same network.
-        alpha: 0 gives the first's arrays, 1 the second's, between them (1 - alpha) * first +
-            alpha * second, of moving averages too.
+        alpha: in [0, 1]; the result is (1 - alpha) * first + alpha * second, moving averages
+            included.
 
     Returns:
         `{layer name: [arrays in order]}`.
 
     Raises:
-        UserError: an alpha outside [0, 1], no such file, or another network; it names the
+        UserError: an alpha outside [0, 1], no such file, or different networks; it names the
             difference.
     """
     if not 0 <= alpha <= 1:
-        raise UserError(f"alpha {alpha:g}: 0 gives {first} and 1 gives {second}; choose one "
-                        "between them")
+        raise UserError(f"alpha must be between 0 ({first}) and 1 ({second}), got {alpha:g}")
     _check_alike(first, second)
     a, b = read_arrays(first), read_arrays(second)
     for name in [*a, *(name for name in b if name not in a)]:
@@ -149,11 +165,12 @@ def interpolated(first, second, alpha):
             for name, arrays in a.items()}
 
 
-def interpolate(first, second, alpha, output):
-    """Write the weights between those of two files as a third, atomically; see `interpolated`.
+def interpolate(first: str | os.PathLike, second: str | os.PathLike, alpha: float,
+                output: str | os.PathLike) -> None:
+    """Write the weights between those of two files as a third; see `interpolated`.
 
     Raises:
-        UserError: as of `interpolated`; or the output is one of the two or no `.h5`.
+        UserError: as `interpolated`; or the output is one of the two, or not an `.h5`.
     """
     output = Path(output)
     if output.suffix != ".h5":
@@ -203,8 +220,8 @@ def _open(path):
         raise UserError(f"{path} is not an HDF5 weight file, or is cut off") from error
 
 
-def weight_names(layer):
-    """The names of the arrays of a layer's group in an `.h5` of Keras, in their order."""
+def weight_names(layer: h5py.Group) -> list[str]:
+    """The names of the arrays in a layer's group of a Keras `.h5`, in their order."""
     names = []
     for key in sorted((k for k in layer.attrs if k.startswith("weight_names")),
                       key=lambda k: (len(k), k)):

@@ -1,5 +1,8 @@
 """Weights of other programs: the arrays of a file, for a model's `convert.py` to take."""
 
+from __future__ import annotations
+
+import os
 import re
 
 import numpy as np
@@ -21,21 +24,22 @@ class Source:
         note: what was chosen of the file, as a line for the user; else "".
     """
 
-    def __init__(self, path, kind, arrays, what, note=""):
+    def __init__(self, path: str | os.PathLike, kind: str, arrays: dict[str, np.ndarray], what: str,
+                 note: str = ""):
         self.path, self.kind, self.arrays, self.what = path, kind, dict(arrays), what
         self.note = note
 
     def __contains__(self, name):
         return name in self.arrays
 
-    def count(self, pattern):
+    def count(self, pattern: str) -> int:
         """How many of `pattern.format(0)`, `pattern.format(1)`, ... there are without a gap."""
         number = 0
         while pattern.format(number) in self.arrays:
             number += 1
         return number
 
-    def take(self, name):
+    def take(self, name: str) -> np.ndarray:
         """Take an array out.
 
         Raises:
@@ -45,7 +49,7 @@ class Source:
             raise self.unfit(f"it lacks {name}")
         return self.arrays.pop(name)
 
-    def finish(self):
+    def finish(self) -> None:
         """Check that all arrays were taken: others would belong to another network.
 
         Raises:
@@ -54,18 +58,18 @@ class Source:
         if self.arrays:
             raise self.unfit(f"it also has {self.names()}")
 
-    def names(self, most=3):
+    def names(self, most: int = 3) -> str:
         """The first names of the arrays that are left, for a message."""
         names = list(self.arrays)
         return ", ".join(names[:most]) + (f" and {len(names) - most} more" if len(names) > most
                                           else "")
 
-    def unfit(self, reason):
+    def unfit(self, reason: str) -> UserError:
         """The `UserError` that this file of the right kind holds another network."""
         return UserError(f"{self.path} is {KINDS[self.kind]} but not of {self.what}: {reason}")
 
 
-def read(path, kinds, what):
+def read(path: str | os.PathLike, kinds: dict[str, str], what: str) -> Source:
     """Read the arrays of a file, or of a TensorFlow checkpoint by its prefix, index or folder.
 
     Args:
@@ -89,7 +93,7 @@ def read(path, kinds, what):
     return Source(path, kind, arrays, what, note and f"{path}: {note}")
 
 
-def torch_conv(source, name, shuffle=1, unshuffle=1):
+def torch_conv(source: Source, name: str, shuffle: int = 1, unshuffle: int = 1) -> list[np.ndarray]:
     """Take a convolution of PyTorch or PaddlePaddle as [kernel HWIO, bias].
 
     Args:
@@ -108,7 +112,7 @@ def torch_conv(source, name, shuffle=1, unshuffle=1):
     return [kernel[outputs][:, inputs].transpose(2, 3, 1, 0), bias[outputs]]
 
 
-def torch_batch_norm(source, name):
+def torch_batch_norm(source: Source, name: str) -> list[np.ndarray]:
     """Take a batch normalisation of PyTorch or PaddlePaddle in the order that Keras keeps.
 
     Returns:
@@ -123,7 +127,7 @@ _KERAS_LAYERS = {"conv": ((4, 1), "a convolution with a bias"),
                  "norm": ((1, 1, 1, 1), "a batch normalisation"), "prelu": ((3,), "a PReLU")}
 
 
-def keras_layers(source, *kinds):
+def keras_layers(source: Source, *kinds: str) -> list[list[list[np.ndarray]]]:
     """Take all layers of a Keras file whose layers have nothing but running numbers.
 
     Args:

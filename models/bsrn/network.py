@@ -3,7 +3,11 @@
 Not the Blueprint Separable Residual Network of 2022, which has the same short name.
 """
 
-from common.nn.keras_compat import keras
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+
+from common.nn.keras_compat import Tensor, keras
 from common.nn.layers import DepthToSpace, ShiftScale, Split, WeightedMean, ZeroState
 from common.scales import scale_name, scale_tuple
 
@@ -13,7 +17,8 @@ SCALES = (2, 3, 4)
 JOINT = True  # one network may have several scales
 
 
-def build(scale, num_features=64, num_states=64, num_recursions=16, output_every=1):
+def build(scale: int | Sequence[int], num_features: int = 64, num_states: int = 64,
+          num_recursions: int = 16, output_every: int = 1) -> keras.Model:
     """Build BSRN; the defaults are the paper's.
 
     One module is applied again and again to the features and a state beside them. Each recursion
@@ -46,7 +51,7 @@ def build(scale, num_features=64, num_states=64, num_recursions=16, output_every
                        name=f"bsrn_{scale_name(scale)}")
 
 
-def recursions(x, num_features, num_states, count):
+def recursions(x: Tensor, num_features: int, num_states: int, count: int) -> list[Tensor]:
     """Apply the one module `count` times; the features after each."""
     width = num_features + num_states
     first = conv(width, "module_conv1", activation="relu", kernel_initializer=small())
@@ -64,12 +69,12 @@ def recursions(x, num_features, num_states, count):
     return results
 
 
-def small():
+def small() -> keras.initializers.Initializer:
     """A new initializer for each layer: one of Keras 3 gives the same values again and again."""
     return keras.initializers.VarianceScaling(1e-4, "fan_in", "truncated_normal")
 
 
-def upscaler(scale, num_features):
+def upscaler(scale: int, num_features: int) -> Callable[[Tensor], Tensor]:
     """conv3, ReLU and pixel shuffle, twice for x4, then conv3 to an image around 0."""
     stages = [(conv(num_features * block**2, f"upscale_x{scale}_conv{i + 1}", activation="relu"),
                block) for i, block in enumerate([2, 2] if scale == 4 else [scale])]
@@ -82,12 +87,12 @@ def upscaler(scale, num_features):
     return apply
 
 
-def intermediate_outputs(model, scale):
+def intermediate_outputs(model: keras.Model, scale: int) -> keras.Model:
     """The same layers as a model that gives the image of every output recursion, as a list."""
     images = model.get_layer(f"ensemble_x{scale}").input
     return keras.Model(model.input, images if isinstance(images, list) else [images])
 
 
-def conv(filters, name, **kwargs):
+def conv(filters: int, name: str, **kwargs) -> keras.layers.Layer:
     """A 3x3 convolution with zeros around."""
     return layers.Conv2D(filters, 3, padding="same", name=name, **kwargs)

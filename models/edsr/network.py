@@ -1,7 +1,9 @@
 """EDSR: Enhanced Deep Residual Networks for single image super-resolution (arXiv 1707.02921)."""
 
-from common.nn.keras_compat import keras
-from common.nn.layers import DepthToSpace, Scale, ShiftScale
+from __future__ import annotations
+
+from common.nn.keras_compat import Tensor, keras
+from common.nn.layers import DepthToSpace, Scale, ShiftScale, fan_in_uniform
 
 layers = keras.layers
 
@@ -9,7 +11,8 @@ SCALES = (2, 3, 4, 8)
 DIV2K_MEAN = [0.4488 * 255, 0.4371 * 255, 0.4040 * 255]
 
 
-def build(scale, num_blocks=32, num_filters=256, res_scale=0.1):
+def build(scale: int, num_blocks: int = 32, num_filters: int = 256,
+          res_scale: float = 0.1) -> keras.Model:
     """Build EDSR; the defaults are the paper's large network.
 
     Args:
@@ -32,7 +35,7 @@ def build(scale, num_blocks=32, num_filters=256, res_scale=0.1):
     return keras.Model(lr, sr, name=f"edsr_x{scale}")
 
 
-def residual_block(x, num_filters, res_scale, name):
+def residual_block(x: Tensor, num_filters: int, res_scale: float, name: str) -> Tensor:
     """conv3 - ReLU - conv3, scaled, added to its input; no batch normalisation."""
     y = conv(num_filters, f"{name}_conv1", activation="relu")(x)
     y = conv(num_filters, f"{name}_conv2")(y)
@@ -41,7 +44,7 @@ def residual_block(x, num_filters, res_scale, name):
     return layers.Add(name=f"{name}_add")([x, y])
 
 
-def upsample(x, scale, num_filters):
+def upsample(x: Tensor, scale: int, num_filters: int) -> Tensor:
     """conv3 and pixel shuffle, once for x2 and x3, stacked for x4 and x8."""
     for i, stage in enumerate([3] if scale == 3 else [2] * (scale.bit_length() - 1)):
         x = conv(num_filters * stage**2, f"upsample{i}_conv")(x)
@@ -49,8 +52,7 @@ def upsample(x, scale, num_filters):
     return x
 
 
-def conv(filters, name, **kwargs):
-    """A 3x3 convolution; weights start uniform within 1/sqrt(fan in), small enough for float16."""
-    initializer = keras.initializers.VarianceScaling(1 / 3, "fan_in", "uniform")
-    return layers.Conv2D(filters, 3, padding="same", kernel_initializer=initializer, name=name,
-                         **kwargs)
+def conv(filters: int, name: str, **kwargs) -> keras.layers.Layer:
+    """A 3x3 convolution that keeps the size."""
+    return layers.Conv2D(filters, 3, padding="same", kernel_initializer=fan_in_uniform(),
+                         name=name, **kwargs)

@@ -1,6 +1,10 @@
 """RRDBNet, the generator of ESRGAN (arXiv 1809.00219)."""
 
-from common.nn.keras_compat import keras
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from common.nn.keras_compat import Tensor, keras
 from common.nn.layers import (
     CropTo,
     NearestUpscale,
@@ -16,7 +20,8 @@ layers = keras.layers
 SCALES = (1, 2, 4)
 
 
-def build(scale, num_blocks=23, num_filters=64, num_growth=32):
+def build(scale: int, num_blocks: int = 23, num_filters: int = 64,
+          num_growth: int = 32) -> keras.Model:
     """Build RRDBNet; the defaults are the paper's.
 
     x2 and x1 are Real-ESRGAN's (arXiv 2107.10833): the x4 network on an image whose pixels are
@@ -50,7 +55,7 @@ def build(scale, num_blocks=23, num_filters=64, num_growth=32):
     return keras.Model(lr, sr, name=f"rrdbnet_x{scale}")
 
 
-def rrdb(x, num_filters, num_growth, name):
+def rrdb(x: Tensor, num_filters: int, num_growth: int, name: str) -> Tensor:
     """Three dense blocks, a fifth of them added to their input (figure 4 of the paper)."""
     y = x
     for j in range(1, 4):
@@ -58,7 +63,7 @@ def rrdb(x, num_filters, num_growth, name):
     return layers.Add(name=f"{name}_add")([x, Scale(0.2, name=f"{name}_scale")(y)])
 
 
-def dense_block(x, num_filters, num_growth, name):
+def dense_block(x: Tensor, num_filters: int, num_growth: int, name: str) -> Tensor:
     """Five convolutions, each of all that came before it, a fifth of them added to the input."""
     features = [x]
     for k in range(1, 5):
@@ -68,19 +73,21 @@ def dense_block(x, num_filters, num_growth, name):
     return layers.Add(name=f"{name}_add")([x, Scale(0.2, name=f"{name}_scale")(y)])
 
 
-def concatenated(features, name):
+def concatenated(features: list[Tensor], name: str) -> Tensor:
     return features[0] if len(features) == 1 else layers.Concatenate(name=name)(features)
 
 
-def lrelu(x, name):
+def lrelu(x: Tensor, name: str) -> Tensor:
     return layers.LeakyReLU(0.2, name=name)(x)
 
 
-def conv(filters, name, initializer=fan_in_uniform):
+def conv(filters: int, name: str,
+         initializer: Callable[[], keras.initializers.Initializer] = fan_in_uniform,
+         ) -> keras.layers.Layer:
     """A 3x3 convolution; `initializer` makes a new initializer for it."""
     return layers.Conv2D(filters, 3, padding="same", kernel_initializer=initializer(), name=name)
 
 
-def residual_conv(filters, name):
+def residual_conv(filters: int, name: str) -> keras.layers.Layer:
     """One within a dense block: it starts at a tenth of He's weights, for a deep network's sake."""
     return conv(filters, name, lambda: he_normal(0.1))

@@ -1,5 +1,9 @@
 """SRCNN: the first convolutional network for super-resolution (Dong et al., arXiv 1501.00092)."""
 
+from __future__ import annotations
+
+from collections.abc import Sequence
+
 from common.nn.keras_compat import keras
 from common.nn.layers import EdgePad, ShiftScale
 from common.nn.luma import CORE, luma_model
@@ -7,10 +11,10 @@ from common.nn.luma import CORE, luma_model
 layers = keras.layers
 
 SCALES = (2, 3, 4)
-KERNELS = ((9, 1, 5), (9, 3, 5), (9, 5, 5))
 
 
-def build(scale, kernels=(9, 5, 5), num_filters=(64, 32)):
+def build(scale: int, kernels: Sequence[int] = (9, 5, 5),
+          num_filters: Sequence[int] = (64, 32)) -> keras.Model:
     """Build SRCNN: RGB in and out, the network on luma, between bicubic enlargement and colour.
 
     Args:
@@ -24,7 +28,7 @@ def build(scale, kernels=(9, 5, 5), num_filters=(64, 32)):
     return luma_model("srcnn", scale, core(kernels, num_filters))
 
 
-def core(kernels, num_filters):
+def core(kernels: Sequence[int], num_filters: Sequence[int]) -> keras.Model:
     """The luma network: (N, H, W, 1), the enlarged image's luma in [0, 255], to it refined.
 
     The paper starts every layer with a deviation of 0.001; only the last one does here, since the

@@ -1,6 +1,8 @@
 """SRDRM: underwater image super-resolution by deep residual multipliers (arXiv 1909.09437)."""
 
-from common.nn.keras_compat import keras
+from __future__ import annotations
+
+from common.nn.keras_compat import Tensor, keras
 from common.nn.layers import ShiftScale
 
 layers = keras.layers
@@ -8,7 +10,8 @@ layers = keras.layers
 SCALES = (2, 4, 8)
 
 
-def build(scale, num_blocks=8, num_filters=64, tail_kernel=5):
+def build(scale: int, num_blocks: int = 8, num_filters: int = 64,
+          tail_kernel: int = 5) -> keras.Model:
     """Build SRDRM, also the generator of SRDRM-GAN.
 
     Args:
@@ -32,7 +35,7 @@ def build(scale, num_blocks=8, num_filters=64, tail_kernel=5):
     return keras.Model(lr, sr, name=f"srdrm_x{scale}")
 
 
-def multiplier(x, num_blocks, num_filters, name):
+def multiplier(x: Tensor, num_blocks: int, num_filters: int, name: str) -> Tensor:
     """The deep residual multiplier: (N, H, W, C) to (N, 2*H, 2*W, 4*num_filters)."""
     head = conv(num_filters, 4, f"{name}_head", activation="relu")(x)
     x = head
@@ -45,7 +48,7 @@ def multiplier(x, num_blocks, num_filters, name):
     return conv(4 * num_filters, 3, f"{name}_upsample_conv", activation="relu")(x)
 
 
-def residual_block(x, num_filters, name):
+def residual_block(x: Tensor, num_filters: int, name: str) -> Tensor:
     """conv3 - BN - ReLU - conv3 - BN, added to its input."""
     y = conv(num_filters, 3, f"{name}_conv1")(x)
     y = layers.BatchNormalization(momentum=0.5, name=f"{name}_bn1")(y)
@@ -55,6 +58,6 @@ def residual_block(x, num_filters, name):
     return layers.Add(name=f"{name}_add")([y, x])
 
 
-def conv(filters, kernel, name, **kwargs):
+def conv(filters: int, kernel: int, name: str, **kwargs) -> keras.layers.Layer:
     """A convolution padded to its input's size; an even kernel has the odd zero below and right."""
     return layers.Conv2D(filters, kernel, padding="same", name=name, **kwargs)

@@ -1,7 +1,9 @@
 """SRResNet, the generator of SRGAN (arXiv 1609.04802), and two widely used variants of it."""
 
+from __future__ import annotations
+
 from common.cli import UserError, did_you_mean
-from common.nn.keras_compat import keras
+from common.nn.keras_compat import Tensor, keras
 from common.nn.layers import (
     BilinearUpscale,
     DepthToSpace,
@@ -17,7 +19,8 @@ layers = keras.layers
 SCALES = (2, 3, 4)
 
 
-def build(scale, variant="srresnet", num_blocks=16, num_filters=64):
+def build(scale: int, variant: str = "srresnet", num_blocks: int = 16,
+          num_filters: int = 64) -> keras.Model:
     """Build a generator; the defaults are the paper's.
 
     Args:
@@ -42,7 +45,7 @@ def build(scale, variant="srresnet", num_blocks=16, num_filters=64):
     return keras.Model(lr, sr, name=f"{variant}_x{scale}")
 
 
-def srresnet(lr, scale, num_blocks, num_filters):
+def srresnet(lr: Tensor, scale: int, num_blocks: int, num_filters: int) -> Tensor:
     """Figure 4 of the paper: LR in [0, 1], SR in [-1, 1]."""
     x = trunk(ShiftScale(0, 1 / 255, name="to_unit")(lr), num_blocks, num_filters)
     for i, stage in enumerate(stages(scale)):
@@ -52,7 +55,7 @@ def srresnet(lr, scale, num_blocks, num_filters):
     return tanh_image(conv(3, 9, "tail")(x))
 
 
-def keras_srgan(lr, scale, num_blocks, num_filters):
+def keras_srgan(lr: Tensor, scale: int, num_blocks: int, num_filters: int) -> Tensor:
     """The paper's trunk with LR in [-1, 1], and repeated pixels in place of pixel shuffles."""
     if scale == 3:
         raise UserError("the keras variant of srgan has scales 2 and 4, not 3; take srresnet or "
@@ -67,7 +70,7 @@ def keras_srgan(lr, scale, num_blocks, num_filters):
     return tanh_image(conv(3, 9, "tail")(x))
 
 
-def msrresnet(lr, scale, num_blocks, num_filters):
+def msrresnet(lr: Tensor, scale: int, num_blocks: int, num_filters: int) -> Tensor:
     """Residual blocks without batch normalisation, and a bilinear image to which they add."""
     def lrelu(x, name):
         return layers.LeakyReLU(0.1, name=name)(x)
@@ -94,7 +97,8 @@ def msrresnet(lr, scale, num_blocks, num_filters):
 VARIANTS = {"srresnet": srresnet, "keras": keras_srgan, "msrresnet": msrresnet}
 
 
-def trunk(image, num_blocks, num_filters, normalisation=None, first_alpha=0.25):
+def trunk(image: Tensor, num_blocks: int, num_filters: int,
+          normalisation: dict[str, float] | None = None, first_alpha: float = 0.25) -> Tensor:
     """conv9 - PReLU, residual blocks, conv3 - BN, and the long skip around them."""
     def normalised(x, name):
         return batch_normalisation(name, **(normalisation or {}))(x)
@@ -110,23 +114,24 @@ def trunk(image, num_blocks, num_filters, normalisation=None, first_alpha=0.25):
     return layers.Add(name="long_skip")([head, x])
 
 
-def stages(scale):
+def stages(scale: int) -> tuple[int, ...]:
     """The enlargements that follow each other: 2 and 3 are one, 4 is twice 2."""
     return (2, 2) if scale == 4 else (scale,)
 
 
-def tanh_image(x):
+def tanh_image(x: Tensor) -> Tensor:
     """tanh in float32, and its [-1, 1] to [0, 255]."""
     x = layers.Activation("tanh", dtype="float32", name="tanh")(x)
     return ShiftScale(1, 127.5, name="to_range")(x)
 
 
-def batch_normalisation(name, momentum=0.9, epsilon=1e-5):
+def batch_normalisation(name: str, momentum: float = 0.9,
+                        epsilon: float = 1e-5) -> keras.layers.Layer:
     """Batch normalisation with PyTorch's numbers; its momentum 0.1 is 0.9 in Keras's terms."""
     return layers.BatchNormalization(momentum=momentum, epsilon=epsilon, name=name)
 
 
-def conv(filters, kernel_size, name, **kwargs):
+def conv(filters: int, kernel_size: int, name: str, **kwargs) -> keras.layers.Layer:
     """A convolution that keeps the size; see `fan_in_uniform` for how it starts."""
     return layers.Conv2D(filters, kernel_size, padding="same", name=name,
                          **{"kernel_initializer": fan_in_uniform(), **kwargs})

@@ -1,5 +1,9 @@
 """VDSR: very deep super-resolution (Kim, Lee, Lee, CVPR 2016, arXiv 1511.04587)."""
 
+from __future__ import annotations
+
+from collections.abc import Sequence
+
 from common.nn.keras_compat import keras
 from common.nn.layers import ShiftScale
 from common.nn.luma import CORE, luma_model
@@ -10,7 +14,7 @@ SCALES = (2, 3, 4)
 JOINT = True  # one network may have several scales
 
 
-def build(scale, num_layers=20, num_filters=64):
+def build(scale: int | Sequence[int], num_layers: int = 20, num_filters: int = 64) -> keras.Model:
     """Build VDSR: RGB in and out, the network on luma, between bicubic enlargement and colour.
 
     Args:
@@ -25,7 +29,7 @@ def build(scale, num_layers=20, num_filters=64):
     return luma_model("vdsr", scale, core(num_layers, num_filters))
 
 
-def core(num_layers, num_filters):
+def core(num_layers: int, num_filters: int) -> keras.Model:
     """The luma network: (N, H, W, 1), the enlarged image's luma in [0, 255], to it refined."""
     convs = [layers.Conv2D(num_filters, 3, padding="same", activation="relu",
                            kernel_initializer="he_normal", name=f"conv{i}")
