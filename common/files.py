@@ -137,6 +137,12 @@ def existing_folder(path: str | Path) -> Path:
     return path
 
 
+def check_suffix(path: str | Path, suffix: str) -> None:
+    """Raise a `UserError` if the name of a file that is to be written has another suffix."""
+    if Path(path).suffix != suffix:
+        raise UserError(f"cannot write {path}: the suffix must be {suffix}")
+
+
 def check_is_no_folder(path: str | Path) -> None:
     """Raise a `UserError` if the file that is to be written is a folder."""
     if Path(path).is_dir():

@@ -1,65 +1,71 @@
-"""Weights of other programs as weights of the zoo.
+"""Convert weights of other programs to weights of the zoo.
 
-What a model is converted from, and how, is in its `models/<name>/convert.py`: `EXPECTS` (kind of
-file -> which), optionally `OPTIONS` (option of the network that a file does not tell -> type and
-help) and `convert(source)`. That takes all arrays out of a `common.weights.source.Source`, raises
-a `UserError` where they are another network's, and returns the scale (a tuple: any of these, with
-`_x2` in the names of the layers that only one has; None: the file does not tell), the options of
-the network and `{layer name: [arrays]}`.
+Each `models/<name>/convert.py` defines `EXPECTS` (kind of file -> description), optionally
+`OPTIONS` (network option that files do not contain -> type and help), and `convert(source)`.
+`convert` takes all arrays out of a `common.weights.source.Source` and returns the scale, the
+network's options and `{layer name: [arrays]}`; it raises a `UserError` if the arrays belong to
+another network. The scale is a number, a tuple for a file that fits each of them (layers of a
+single scale have `_x2` etc. in their names), or None if the file does not contain it.
 """
 
+from collections.abc import Callable
 from pathlib import Path
+from types import ModuleType
+from typing import Any, Optional, Union
 
 import models
 from common.cli import UserError
+from common.files import check_suffix
 from common.scales import scale_name, scale_tuple
 from common.weights import source as foreign_weights
+from models.choose import wrong_content
 
 
-def converters():
-    """The modules `models/<name>/convert.py` that there are, by name."""
+def converters() -> dict[str, ModuleType]:
+    """Return the modules `models/<name>/convert.py` by model name."""
     found = {name: models.model(name).converter for name in models.available()}
     return {name: module for name, module in found.items() if module}
 
 
-def convert(name, source, output, scale=None, tell=None, **options):
+def convert(name: str, source: Union[str, Path], output: Union[str, Path],
+            scale: Union[int, tuple, None] = None, report: Optional[Callable] = None,
+            **options: Any) -> Any:
     """Convert a file and write the result.
 
     Args:
-        name: of the model.
+        name: the model.
         source: the file, or the prefix, index or folder of a checkpoint.
         output: the `.h5` to write.
-        scale: a number or a tuple; None: what the file has.
-        tell: called with a line where the file left something to choose.
-        options: of the network, in place of those that the file tells or the model's defaults.
+        scale: a number or a tuple; None: the file's.
+        report: called with a line if one of several networks in the file was chosen.
+        options: network options that replace those of the file and the model's defaults.
 
     Returns:
         the model.
 
     Raises:
-        UserError: an unknown model or one that is converted from nothing, a wrong or damaged
-            file, a scale or option that does not fit.
+        UserError: an unknown model or one without a converter, a wrong or damaged file, or a scale
+            or option that does not fit.
     """
     from common import weights
 
     known = converters()
     models.model(name)
     if name not in known:
-        raise UserError(f"{name} is converted from no other program's weights; "
-                        f"{', '.join(known)} are")
+        raise UserError(f"no weights of other programs can be converted to {name}; only to "
+                        f"{', '.join(known)}")
+    check_suffix(output, ".h5")
     output = Path(output)
-    if output.suffix != ".h5":
-        raise UserError(f"weights are saved as .h5, not as {output.name}")
     if output.exists() and output.resolve() == Path(source).resolve():
         raise UserError(f"{output} is the source; name another file")
     found = foreign_weights.read(source, known[name].EXPECTS, name)
-    if found.note and tell:
-        tell(found.note)
-    held, told, arrays = known[name].convert(found)
+    if found.note and report:
+        report(found.note)
+    held, found_options, arrays = known[name].convert(found)
     scale = _scale(found, held, scale)
     others = [f"_x{s}" for s in scale_tuple(held) if s not in scale_tuple(scale)]
     arrays = {layer: arrays[layer] for layer in arrays if not any(x in layer for x in others)}
-    model = models.create(name, scale, **{**told, **options})
+    model = models.create(name, scale, **{**found_options, **options})
     _check(model, arrays, found)
     weights.assign(model, arrays)
     weights.save(model, output)
@@ -67,12 +73,12 @@ def convert(name, source, output, scale=None, tell=None, **options):
 
 
 def _scale(source, held, wanted):
-    """The scale to build: what was asked for, or else what the file has."""
+    """The scale to build: the wanted one, else the file's."""
     if held is None and wanted is None:
-        raise UserError(f"{source.path} does not tell its scale; give one with --scale")
+        raise UserError(f"{source.path} does not contain its scale; give it with --scale")
     if None not in (held, wanted) and not set(scale_tuple(wanted)) <= set(scale_tuple(held)):
-        raise UserError(f"{source.path} holds {source.what} {scale_name(held)}, not "
-                        f"{scale_name(wanted)}; correct --scale")
+        raise wrong_content(f"{source.path} holds {source.what} {scale_name(held)}",
+                            scale_name(wanted), "--scale")
     return held if wanted is None else wanted
 
 
@@ -85,7 +91,7 @@ def _check(model, arrays, source):
         wanted = [tuple(variable.shape) for variable in layers.get(name, [])]
         given = [array.shape for array in arrays.get(name, [])]
         if given != wanted:
-            raise source.unfit(f"layer {name} has arrays of {_shapes(given)}, not of "
+            raise source.unfit(f"layer {name} has arrays of shape {_shapes(given)}, not "
                                f"{_shapes(wanted)}")
 
 

@@ -1,4 +1,4 @@
-"""Weights of other programs as weights of the zoo: `python -m scripts.convert_weights`."""
+"""Convert weights of other programs to the zoo's `.h5`: `python -m scripts.convert_weights`."""
 
 import json
 
@@ -20,13 +20,13 @@ def main(argv):
     model = convert(arguments.model, arguments.source, arguments.output, scale, print,
                     **options)
     metadata = json.loads(model.zoo_metadata)
-    told = ", ".join(f"{name} {value}" for name, value in metadata["options"].items())
-    print(f"{arguments.output}: {arguments.model} {scale_name(metadata['scale'])}, {told}, "
+    found = ", ".join(f"{name} {value}" for name, value in metadata["options"].items())
+    print(f"{arguments.output}: {arguments.model} {scale_name(metadata['scale'])}, {found}, "
           f"{model.count_params():,} parameters")
 
 
 def _join_scales(argv):
-    """`--scale 2 3 4 SOURCE` as `--scale 2,3,4 SOURCE`, so that it does not swallow the files."""
+    """Turn `--scale 2 3 4 SOURCE` into `--scale 2,3,4 SOURCE`, so that it ends before SOURCE."""
     joined = []
     for argument in argv:
         if argument.isdigit() and len(joined) > 1 and joined[-2] == "--scale":
@@ -42,7 +42,7 @@ def _scale(text):
     try:
         scales = tuple(sorted({int(part) for part in text.split(",")}))
     except ValueError as error:
-        raise UserError(f"--scale takes numbers such as 2 or 2 3 4, not {text!r}") from error
+        raise UserError(f"--scale must be numbers such as 2 or 2 3 4, got {text!r}") from error
     return scales if len(scales) > 1 else scales[0]
 
 
@@ -53,16 +53,15 @@ def _parser(modules):
         prog="python -m scripts.convert_weights",
         description="Convert weights of other programs to an .h5 of the zoo. " + "; ".join(lines))
     parser.add_argument("source", metavar="SOURCE",
-                        help="the file; of a TensorFlow checkpoint the prefix, index or folder")
-    parser.add_argument("output", metavar="OUT.h5", help="the weight file to write")
+                        help="the file, or a TensorFlow checkpoint's prefix, index or folder")
+    parser.add_argument("output", metavar="OUT.h5", help="weight file to write")
     parser.add_argument("--model", required=True, metavar="M", help="the network")
     parser.add_argument("--scale", type=str, metavar="S [S...]",
-                        help="scale, or several of a network that can have them; default: what "
-                             "the file has")
+                        help="one scale, or several for a joint network; default: the file's")
     flags = {}
     for name, module in modules.items():
         for option, (kind, text) in getattr(module, "OPTIONS", {}).items():
-            flags.setdefault((option, kind), []).append(f"of {name}: {text}")
+            flags.setdefault((option, kind), []).append(f"{name}: {text}")
     for (option, kind), texts in flags.items():
         parser.add_argument(f"--{option}", type=kind, help="; ".join(texts))
     return parser

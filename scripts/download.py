@@ -1,6 +1,8 @@
-"""Fetch data sets from their public addresses: `python -m scripts.download`."""
+"""Download data sets from their public addresses: `python -m scripts.download`."""
 
 from collections import namedtuple
+from collections.abc import Sequence
+from pathlib import Path
 
 from common.cli import UserError, run_command
 from common.data.download import fetch
@@ -9,11 +11,11 @@ from common.data.unpack import unpack
 from common.files import make_folder
 from common.flags import OneLineParser
 
-# One archive: its address, its checksum where one is known, and which of its folders become what.
+# One archive: its address, its checksum if known, and {folder in it: folder to create}.
 Source = namedtuple("Source", "url checksum places")
 
 ELSEWHERE = ("t91 has no stable address any more: it comes with the code of SRCNN, VDSR and "
-             "LapSRN, as a folder T91 of 91 images. The hdf5 files are linked from the READMEs of "
+             "LapSRN, as a folder T91 with 91 images. The hdf5 files are linked in the READMEs of "
              "programs that train SRCNN on 91-image_x2.h5.")
 
 _DIV2K = "https://data.vision.ee.ethz.ch/cvl/DIV2K/"
@@ -35,7 +37,7 @@ def main(argv):
     """Run the command."""
     arguments = _parser().read(argv)
     folder = make_folder(arguments.data_dir)
-    work = {}  # one archive may hold several sets
+    work = {}  # by address, since one archive may hold several sets
     for name in arguments.dataset:
         for source in sources(name, arguments.scale or ()):
             places = work.setdefault(source.url, source._replace(places={})).places
@@ -48,13 +50,12 @@ def main(argv):
     print(f"done; use it with --data_dir {folder} --dataset {' or '.join(arguments.dataset)}")
 
 
-def sources(name, scales=()):
-    """The archives of a data set, as a list of `Source`.
+def sources(name: str, scales: Sequence[int] = ()) -> list[Source]:
+    """List the archives of a data set.
 
     Args:
-        name: of the set.
-        scales: for which of them the published LR images are wanted too, where they are archives of
-            their own.
+        name: the data set.
+        scales: also list the archives of published LR images for these scales, if separate.
 
     Raises:
         UserError: no address is known for this set or scale.
@@ -62,23 +63,23 @@ def sources(name, scales=()):
     if name not in SOURCES:
         known = ", ".join(SOURCES)
         raise UserError(f"{'no address for' if name in DATASETS else 'no data set'} {name!r}; "
-                        f"can be fetched: {known}. {ELSEWHERE}")
+                        f"choose one of {known}. {ELSEWHERE}")
     return SOURCES[name](scales)
 
 
-def bring(source, folder, keep=False):
-    """Fetch an archive into a folder and unpack it; what is there already is left as it is.
+def bring(source: Source, folder: Path, keep: bool = False) -> None:
+    """Download an archive and unpack it into a folder; existing sub-folders stay unchanged.
 
     Args:
-        source: a `Source`.
-        folder: where its places are made.
-        keep: leave the archive too.
+        source: the archive.
+        folder: where its folders are created.
+        keep: keep the archive after unpacking.
     """
     missing = {inside: place for inside, place in source.places.items()
                if not (folder / place).exists()}
     for place in source.places.values():
         if place not in missing.values():
-            print(f"{folder / place} is there already")
+            print(f"{folder / place} already exists")
     if not missing:
         return
     archive = folder / source.url.rsplit("/", 1)[-1]
@@ -97,7 +98,7 @@ def _div2k(scales):
         for word in ("train", "valid"):
             part = f"{word}_LR_x8" if scale == 8 else f"{word}_LR_bicubic_X{scale}"
             if part not in _DIV2K_CHECKSUMS:
-                raise UserError(f"DIV2K has no LR images for x{scale}; --scale 2, 3, 4 or 8")
+                raise UserError(f"DIV2K has no LR images for x{scale}; choose 2, 3, 4 or 8")
             parts.append(part)
     return [Source(f"{_DIV2K}DIV2K_{part}.zip", _DIV2K_CHECKSUMS[part],
                    {inside: f"DIV2K/{inside}"}) for part in parts
@@ -117,7 +118,7 @@ def _bsds500(scales):
 
 
 def _benchmark(inside, place):
-    # The collection of the EDSR authors, with LR_bicubic/X2, X3 and X4.
+    # The EDSR authors' collection, with LR_bicubic/X2, X3 and X4.
     return lambda scales: [Source("https://cv.snu.ac.kr/research/EDSR/benchmark.tar",
                                   "md5:4ace41d33c2384b97e6b320cd0afd6ba",
                                   {f"benchmark/{inside}": place})]
@@ -137,19 +138,19 @@ SOURCES = {
 def _parser():
     parser = OneLineParser(
         prog="python -m scripts.download",
-        description="Fetch data sets from their public addresses. A download that broke off goes "
-                    "on where it stopped, checksums are checked where they are known, and what "
-                    "is there already is not fetched again.",
+        description="Download data sets from their public addresses. An interrupted download "
+                    "resumes, known checksums are verified, and existing folders are not "
+                    "downloaded again.",
         epilog=ELSEWHERE)
     parser.add_argument("--dataset", nargs="+", required=True, metavar="D",
                         help=f"one or several of {', '.join(SOURCES)}")
     parser.add_argument("--data_dir", required=True, metavar="DIR",
-                        help="folder that gets a sub-folder for each, e.g. DIV2K")
+                        help="folder in which each gets a sub-folder, e.g. DIV2K")
     parser.add_argument("--scale", type=int, nargs="+", metavar="S",
-                        help="also fetch DIV2K's published LR images for these; without them LR "
-                             "images are made by bicubic reduction when training")
+                        help="also download DIV2K's published LR images for these scales; without "
+                             "them, training generates LR images by bicubic reduction")
     parser.add_argument("--url_base", metavar="URL",
-                        help="fetch the archives from another server: URL/<name of the archive>")
+                        help="download the archives from another server: URL/<archive name>")
     parser.add_argument("--keep", action="store_true", help="keep the archives after unpacking")
     return parser
 

@@ -15,7 +15,7 @@ import numpy as np
 import models
 from common.cli import UserError, require_packages, run_command, unknown
 from common.data.sets import open_images
-from common.files import atomic_folder, atomic_path, check_is_no_folder
+from common.files import atomic_folder, atomic_path, check_is_no_folder, check_suffix
 from common.flags import OneLineParser
 from common.images import read_rgb
 from common.inference import frozen
@@ -98,12 +98,11 @@ def check_target(format: str, path: Any, tile: Optional[int] = None) -> None:
         raise UserError(f"--tile is the input's side in a frozen_pb; {format} takes any size")
     path, suffix, marker = Path(path), FORMATS[format].suffix, FORMATS[format].marker
     require_packages(format, FORMATS[format].packages)
-    if suffix and path.suffix != suffix:
-        raise UserError(f"{format} is saved as {suffix}, not as {path.name}")
+    if suffix:
+        check_suffix(path, suffix)
+        check_is_no_folder(path)
     if marker and path.exists() and not (path / marker).exists():
         raise UserError(f"{path} exists and is not a {format}; name another folder")
-    if suffix:
-        check_is_no_folder(path)
 
 
 # ---- the formats --------------------------------------------------------------------------------

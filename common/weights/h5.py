@@ -17,7 +17,7 @@ import h5py
 import numpy as np
 
 from common.cli import UserError
-from common.files import atomic_path
+from common.files import atomic_path, check_suffix
 
 if TYPE_CHECKING:
     from common.nn.keras_compat import keras
@@ -43,9 +43,7 @@ def save(model: keras.Model, path: str | os.PathLike) -> None:
     """
     from common.nn.keras_compat import save_h5
 
-    path = Path(path)
-    if path.suffix != ".h5":
-        raise UserError(f"weights are saved as .h5, not as {path.name}")
+    check_suffix(path, ".h5")
     metadata = getattr(model, "zoo_metadata", None)
     if metadata is None:
         raise UserError("only a model made by models.create() or models.load() can be saved; this "
@@ -172,9 +170,8 @@ def interpolate(first: str | os.PathLike, second: str | os.PathLike, alpha: floa
     Raises:
         UserError: as `interpolated`; or the output is one of the two, or not an `.h5`.
     """
+    check_suffix(output, ".h5")
     output = Path(output)
-    if output.suffix != ".h5":
-        raise UserError(f"weights are saved as .h5, not as {output.name}")
     arrays = interpolated(first, second, alpha)
     if output.resolve() in (Path(first).resolve(), Path(second).resolve()):
         raise UserError(f"{output} is one of the two; name another file")

@@ -1,13 +1,13 @@
-"""BSRN's TensorFlow 1 checkpoints as weights of the zoo."""
+"""Convert the authors' TensorFlow 1 checkpoints of BSRN."""
 
-EXPECTS = {"tf_checkpoint": "variables generator/first_conv/conv2d/kernel, ..."}
-# A checkpoint does not tell how often its one module is applied.
-OPTIONS = {"num_recursions": (int, "R; default: 16"),
+EXPECTS = {"tf_checkpoint": "with variables generator/first_conv/conv2d/kernel, ..."}
+# A checkpoint does not contain how often the module is applied.
+OPTIONS = {"num_recursions": (int, "recursions; default: 16"),
            "output_every": (int, "recursions between two outputs; default: 1")}
 
 
 def convert(source):
-    """The variables of the published TensorFlow 1 graph."""
+    """Take the variables of the published TensorFlow 1 graph; see `models.convert`."""
     held = tuple(s for s in (2, 3, 4) if f"generator/last_conv/x{s}/conv2d/kernel" in source)
     if not held:
         raise source.unfit(f"expected generator/last_conv/x2/conv2d/kernel, found {source.names()}")

@@ -1,4 +1,4 @@
-"""EDSR of PyTorch (EDSR-PyTorch and BasicSR) as weights of the zoo."""
+"""Convert PyTorch weights of EDSR-PyTorch and BasicSR."""
 
 import numpy as np
 
@@ -19,7 +19,7 @@ _NAMES = [
 
 
 def convert(source):
-    """The arrays of a PyTorch EDSR; both programs' networks work in 0..255 minus DIV2K's mean."""
+    """Take a PyTorch EDSR's arrays; both programs' images are 0..255 minus DIV2K's mean."""
     names = next((names for names in _NAMES if f"{names['head']}.weight" in source), None)
     if names is None:
         raise source.unfit(f"expected head.0.weight or conv_first.weight, found {source.names()}")
@@ -45,12 +45,12 @@ def convert(source):
 
 
 def _take_mean_shifts(source):
-    """EDSR-PyTorch keeps the mean as 1x1 convolutions before and after; the zoo has it built in."""
+    """Check and drop EDSR-PyTorch's 1x1 convolutions for the mean, which the zoo has built in."""
     for name, sign in (("sub_mean", -1), ("add_mean", 1)):
         if f"{name}.weight" not in source:
             continue
         weight, bias = source.take(f"{name}.weight"), source.take(f"{name}.bias")
         same = weight.shape == (3, 3, 1, 1) and np.allclose(weight[..., 0, 0], np.eye(3), atol=1e-4)
         if not same or not np.allclose(bias, sign * MEAN, atol=0.01):
-            raise source.unfit(f"{name} shifts by {bias.round(2).tolist()} and not by DIV2K's mean "
-                               "of images in 0..255")
+            raise source.unfit(f"{name} shifts by {bias.round(2).tolist()}, not by DIV2K's mean "
+                               "in 0..255")

@@ -1,12 +1,12 @@
-"""RRDBNet of PyTorch (ESRGAN, BasicSR) and of PaddleGAN as weights of the zoo."""
+"""Convert RRDBNet weights of PyTorch (ESRGAN, BasicSR) and PaddleGAN."""
 
 from common.weights.source import torch_conv
 
 EXPECTS = {"torch": "an RRDBNet of ESRGAN, Real-ESRGAN or BasicSR",
            "paddle": "PaddleGAN's ESRGAN, .pdparams"}
 
-# The zoo's layers -> the keys of BasicSR, of the second ESRGAN, which PaddleGAN has too, and of
-# the first, whose "model." reading takes off; i, j, k count as in the zoo and n blocks there are.
+# The zoo's layers -> keys in BasicSR, in the newer ESRGAN and PaddleGAN, and in the older ESRGAN
+# (whose prefix "model." the reader removes); i, j, k count as in the zoo, n is the block count.
 _NAMES = [
     {"head": "conv_first", "dense": "body.{i}.rdb{j}.conv{k}", "body": "conv_body",
      "upsample0_conv": "conv_up1", "upsample1_conv": "conv_up2", "hr_conv": "conv_hr",
@@ -17,24 +17,24 @@ _NAMES = [
     {"head": "0", "dense": "1.sub.{i}.RDB{j}.conv{k}.0", "body": "1.sub.{n}",
      "upsample0_conv": "3", "upsample1_conv": "6", "hr_conv": "8", "tail": "10"},
 ]
-_SCALES = {3: 4, 12: 2, 48: 1}  # by the channels of the unshuffled image
+_SCALES = {3: 4, 12: 2, 48: 1}  # channels of the pixel-unshuffled input -> scale
 
 
 def convert(source):
-    """The arrays of an RRDBNet; these programs' networks all work in [0, 1], as the zoo's does."""
+    """Take the arrays of an RRDBNet; all these programs feed images in [0, 1], as the zoo does."""
     names = next((names for names in _NAMES
                   if names["dense"].format(i=0, j=1, k=1) + ".weight" in source), None)
     if names is None:
         raise source.unfit("expected body.0.rdb1.conv1.weight, RRDB_trunk.0.RDB1.conv1.weight or "
                            f"model.1.sub.0.RDB1.conv1.0.weight, found {source.names()}")
     if f"{names['upsample1_conv']}.weight" not in source:
-        raise source.unfit("it does not enlarge in two steps, as the zoo's RRDBNet does at every "
-                           "scale")
+        raise source.unfit("it does not enlarge in two steps, as RRDBNet does at every scale")
     num_blocks = source.count(names["dense"].format(i="{}", j=1, k=1) + ".weight")
     head = source.arrays.get(f"{names['head']}.weight")
-    channels = head.shape[1] if head is not None and head.ndim == 4 else 3  # else told below
+    channels = head.shape[1] if head is not None and head.ndim == 4 else 3  # else reported below
     if channels not in _SCALES:
-        raise source.unfit(f"its first layer takes {channels} channels; 3 are x4, 12 x2 and 48 x1")
+        raise source.unfit(f"its first layer has {channels} input channels; expected 3 (x4), "
+                           "12 (x2) or 48 (x1)")
     held = _SCALES[channels]
     arrays = {"head": torch_conv(source, names["head"], unshuffle=4 // held)}
     for i in range(num_blocks):

@@ -118,7 +118,7 @@ def _foreign_weights(flags):
         quiet_tensorflow(given.get("chip", "auto"))
         from models.convert import convert
 
-        convert("esrgan", load, converted, scale=scale, tell=print)
+        convert("esrgan", load, converted, scale=scale, report=print)
         print(f"converted {load} to {converted}")
     return [flag for flag in flags if flag[0] != "--load"] + [("--load", str(converted))]
 

@@ -1,11 +1,12 @@
-"""SRCNN of Keras `.h5` files as weights of the zoo."""
+"""Convert SRCNN weights in Keras `.h5` files."""
 
 EXPECTS = {"keras": "three Conv2D layers on luma in [0, 1], as 9-1-5 or 9-5-5"}
 
 
 def convert(source):
-    """The three convolutions of a Keras model, told by their shapes whatever the layers are called;
-    nothing in the file tells the scale.
+    """Take the three convolutions of a Keras model, recognised by their shapes alone.
+
+    The file does not contain the scale.
     """
     pairs, names = [], list(source.arrays)
     for kernel, bias in zip(names, names[1:]):
@@ -20,8 +21,8 @@ def convert(source):
     ordered = [*first, *middle, *last]
     if len(ordered) != 3 or any(a.shape[3] != b.shape[2] or a.shape[0] != a.shape[1]
                                 for (a, _), (b, _) in zip(ordered, ordered[1:])):
-        raise source.unfit(f"its kernels of {', '.join(map(str, shapes))} do not lead from luma to "
-                           "luma")
+        raise source.unfit(f"its kernels of shape {', '.join(map(str, shapes))} do not lead from "
+                           "luma to luma")
     kernels = [kernel for kernel, _ in ordered]
     options = {"kernels": tuple(kernel.shape[0] for kernel in kernels),
                "num_filters": tuple(kernel.shape[3] for kernel in kernels[:2])}

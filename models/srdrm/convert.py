@@ -1,20 +1,21 @@
-"""SRDRM and SRDRM-GAN of their authors' Keras files as weights of the zoo."""
+"""Convert the authors' Keras weights of SRDRM and SRDRM-GAN."""
 
 from common.weights.source import keras_layers
 
-EXPECTS = {"keras": "the generator of SRDRM or SRDRM-GAN as its authors publish it"}
+EXPECTS = {"keras": "the generator of SRDRM or SRDRM-GAN as published by its authors"}
 
 
 def convert(source):
-    """The arrays of the authors' generator, whose layers have nothing but running numbers."""
+    """Take the arrays of the authors' generator, whose layers are only numbered."""
     convs, norms = keras_layers(source, "conv", "norm")
-    # A module has two convolutions more than normalisations, and the tail is one.
+    # Each module has two more convolutions than normalisations; the tail adds one convolution.
     modules = (len(convs) - 1 - len(norms)) // 2
     blocks = (len(norms) // modules - 1) // 2 if modules > 0 else 0
     if blocks < 1 or [len(convs), len(norms)] != [modules * (2 * blocks + 3) + 1,
                                                   modules * (2 * blocks + 1)]:
         raise source.unfit(f"it has {len(convs)} convolutions and {len(norms)} batch "
-                           "normalisations; 2x has 20 and 17, 4x 39 and 34, 8x 58 and 51")
+                           "normalisations; expected 20 and 17 (x2), 39 and 34 (x4) or 58 and 51 "
+                           "(x8)")
     held = 2**modules
     options = {"num_blocks": blocks, "num_filters": len(convs[0][1]),
                "tail_kernel": len(convs[-1][0])}

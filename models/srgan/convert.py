@@ -1,4 +1,4 @@
-"""SRResNet, SRGAN and MSRResNet of PyTorch and Keras as weights of the zoo."""
+"""Convert weights of SRResNet, SRGAN and MSRResNet from PyTorch and Keras."""
 
 import numpy as np
 
@@ -7,7 +7,7 @@ from common.weights.source import keras_layers, torch_batch_norm, torch_conv
 EXPECTS = {"torch": "an MSRResNet of BasicSR, or the generator of leftthomas' SRGAN (since 2019)",
            "keras": "the generator of Keras-SRGAN, gen_model*.h5"}
 
-# The zoo's layers of an MSRResNet -> the keys of BasicSR and of what it was before.
+# The zoo's layers of an MSRResNet -> keys in BasicSR and in its predecessor.
 _MSRRESNET = [
     {"conv": "body.{i}.conv{k}", "hr_conv": "conv_hr"},
     {"conv": "recon_trunk.{i}.conv{k}", "hr_conv": "HRconv"},
@@ -15,7 +15,7 @@ _MSRRESNET = [
 
 
 def convert(source):
-    """The arrays of a generator, whose kind is told by its keys or layers."""
+    """Take the arrays of a generator, whose kind its keys or layers show."""
     names = next((names for names in _MSRRESNET if f"{names['hr_conv']}.weight" in source), None)
     if source.kind == "keras":
         held, options, arrays = _keras_srgan(source)
@@ -48,11 +48,11 @@ def _msrresnet(source, names):
 
 
 def _srresnet(source):
-    """Its LR images are in [0, 1] and (tanh + 1) / 2 is its answer: the zoo's paper variant."""
+    """The zoo's variant srresnet: LR images in [0, 1], output (tanh + 1) / 2."""
     def prelu(name):
         alpha = source.take(f"{name}.weight")
         if alpha.shape not in ((1,), (num_filters,)):
-            raise source.unfit(f"{name} has an array of {alpha.shape}")
+            raise source.unfit(f"{name} has an array of shape {alpha.shape}")
         return [np.broadcast_to(alpha, (1, 1, num_filters)).copy()]
 
     arrays = {"head": torch_conv(source, "block1.0")}
@@ -68,8 +68,8 @@ def _srresnet(source):
         num_blocks += 1
     body, last = f"block{num_blocks + 2}", f"block{num_blocks + 3}"
     if f"{body}.1.bias" not in source:
-        raise source.unfit(f"{body} ends in no batch normalisation; before May 2019 that SRGAN had "
-                           "a PReLU there, unlike the paper's")
+        raise source.unfit(f"{body} does not end in batch normalisation as in the paper; before "
+                           "May 2019 that program had a PReLU there")
     arrays["body"] = torch_conv(source, f"{body}.0")
     arrays["body_bn"] = torch_batch_norm(source, f"{body}.1")
     stages = source.count(last + ".{}.conv.weight")
@@ -86,8 +86,8 @@ def _keras_srgan(source):
     num_blocks = counts[2] - 1
     stages = counts[0] - 2 * num_blocks - 3
     if num_blocks < 0 or stages < 1 or counts[1] != 2 * num_blocks + 1:
-        raise source.unfit("it has {} convolutions, {} batch normalisations and {} PReLU; at x4 "
-                           "the generator has 37, 33 and 17".format(*counts))
+        raise source.unfit("it has {} convolutions, {} batch normalisations and {} PReLU; expected "
+                           "37, 33 and 17 at x4".format(*counts))
     convs, norms, prelus = map(iter, layers)
     arrays = {"head": next(convs), "head_prelu": next(prelus)}
     for i in range(num_blocks):

@@ -41,7 +41,7 @@ def test_scales_may_stand_before_the_files(vdsr, tmp_path, scales, held):
     (("--model", "vdsr", "absent"), "no such file: absent"),
     (("--model", "vdsr", "--res_scale", "1", "vdsr"), "vdsr has no option 'res_scale'"),
     (("--model", "vdsr", "--scale", "5", "vdsr"), "vdsr holds vdsr x234, not x5; correct --scale"),
-    (("--model", "vdsr", "--scale", "two", "vdsr"), "--scale takes numbers"),
+    (("--model", "vdsr", "--scale", "two", "vdsr"), "--scale must be numbers"),
 ])
 def test_mistakes_are_told(vdsr, tmp_path, monkeypatch, arguments, message):
     monkeypatch.chdir(tmp_path)
@@ -65,7 +65,7 @@ def test_a_converter_says_what_it_expects():
 
 
 def test_targets_that_cannot_be_are_refused(vdsr, tmp_path):
-    with pytest.raises(UserError, match="saved as .h5, not as out.keras"):
+    with pytest.raises(UserError, match="out.keras: the suffix must be .h5"):
         convert("vdsr", vdsr, tmp_path / "out.keras")
     same = vdsr.rename(tmp_path / "same.h5")
     with pytest.raises(UserError, match="is the source"):

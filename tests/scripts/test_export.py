@@ -97,7 +97,7 @@ def test_an_export_that_differs_leaves_the_older_one(edsr, format, wrong, tmp_pa
 
 @pytest.mark.parametrize("format, path, message", [
     ("saved_modle", "m", "unknown format 'saved_modle' .did you mean 'saved_model'"),
-    ("onnx", "m.pb", "onnx is saved as .onnx, not as m.pb"),
+    ("onnx", "m.pb", "m.pb: the suffix must be .onnx"),
     ("onnx", "folder.onnx", "is a folder; name a file"),
     ("saved_model", "folder.onnx", "exists and is not a saved_model"),
     ("saved_model", "file", "exists and is not a saved_model"),

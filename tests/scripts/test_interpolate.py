@@ -82,7 +82,7 @@ def test_targets_that_cannot_be_are_refused(files, tmp_path):
     for path in files:
         with pytest.raises(UserError, match="is one of the two"):
             weights.interpolate(*files, 0.5, path)
-    with pytest.raises(UserError, match="saved as .h5, not as out.keras"):
+    with pytest.raises(UserError, match="out.keras: the suffix must be .h5"):
         weights.interpolate(*files, 0.5, tmp_path / "out.keras")
     with pytest.raises(UserError, match="no weight file"):
         weights.interpolate(files[0], tmp_path / "absent.h5", 0.5, tmp_path / "out.h5")

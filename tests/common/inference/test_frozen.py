@@ -248,7 +248,7 @@ def test_what_does_not_fit_a_graph_is_refused(arguments, message, graphs, photo,
 
 @pytest.mark.parametrize("arguments, message", [
     (["--format", "onnx", "--output", "m.onnx", "--tile", "64"], "onnx takes any size"),
-    (["--format", "frozen_pb", "--output", "m.onnx"], "frozen_pb is saved as .pb, not as m.onnx"),
+    (["--format", "frozen_pb", "--output", "m.onnx"], "m.onnx: the suffix must be .pb"),
     (["--format", "frozen_pb", "--output", "m.pb", "--tile", "5"],
      "--tile 5: edsr_x2 needs .* pixels around a tile, so the side must be at least"),
 ])

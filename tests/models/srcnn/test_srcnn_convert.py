@@ -59,6 +59,6 @@ def test_other_keras_models_are_refused(tmp_path, shared):
         convert("srcnn", shared / "weights" / "srdrm" / "srdrm_x2_model_20.h5", out, 2)
     with pytest.raises(UserError, match="do not lead from luma to luma"):
         convert("srcnn", save_model(stock_srcnn(channels=3), tmp_path), out, 2)
-    with pytest.raises(UserError, match="give one with --scale"):
+    with pytest.raises(UserError, match="give it with --scale"):
         convert("srcnn", save_model(stock_srcnn(), tmp_path), out)
     assert not out.exists()

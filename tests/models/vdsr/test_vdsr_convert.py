@@ -42,9 +42,9 @@ def test_one_scale_has_the_same_arrays(official, shared, tmp_path):
 @pytest.mark.parametrize("content, reason", [
     ({"net": np.ones(3)}, "expected model.weight"),
     ({"model": {"weight": [np.ones((5, 5, 1, 2)), np.ones((5, 5, 2))], "bias": [1.0, 2.0]}},
-     r"model.weight.0 is of \(5, 5, 1, 2\)"),
+     r"model.weight.0 has shape \(5, 5, 1, 2\)"),
     ({"model": {"weight": [np.ones((3, 3, 1, 2)), np.ones((3, 3, 2, 2))],
-                "bias": [np.ones(2), np.ones(2)]}}, "gives 2 channels"),
+                "bias": [np.ones(2), np.ones(2)]}}, "has 2 output channels"),
 ])
 def test_another_matlab_file_is_refused(content, reason, tmp_path):
     if "model" in content:
