@@ -20,7 +20,7 @@ import models
 from common.cli import UserError, run_command
 from common.device.machine import gpu_driver, npu_count
 from common.device.ranks import check_rank, for_adapter, read_ranks
-from common.modelzoo.environment import ONE_DEVICE, ROOT, with_defaults, zoo_python
+from common.modelzoo.environment import ONE_DEVICE, ROOT, find_python, with_defaults, zoo_python
 from common.modelzoo.flags import has, value_of
 from common.modelzoo.rank_table import cards_here
 from common.modelzoo.report import begin_log
@@ -189,7 +189,7 @@ def npu_here():
     """Whether there is an NPU, or the adapter, which then says itself what it lacks."""
     if npu_count():
         return True
-    python = zoo_python("ascend", "--find", quiet=True)
+    python = find_python("ascend")
     return bool(python) and not subprocess.run([python, "-c", HAS_ADAPTER],
                                                stderr=subprocess.DEVNULL).returncode
 

@@ -6,6 +6,7 @@ import sys
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[2]
+SETUP = ("bash", str(ROOT / "scripts" / "setup.sh"), "--stack")
 # What the adapter reads, of a process that trains alone.
 ONE_DEVICE = {"JOB_ID": "10087", "ASCEND_DEVICE_ID": "0", "RANK_SIZE": "1", "RANK_ID": "0"}
 
@@ -16,21 +17,24 @@ def with_defaults(variables: dict) -> dict:
                              for name, value in variables.items()}}
 
 
-def zoo_python(stack: str, *flags: str, quiet: bool = False, python: str = "") -> str:
-    """The path of the Python of a stack; `scripts/setup.sh` makes its environment if need be.
+def zoo_python(stack: str, base: str = "") -> str:
+    """The Python of a stack; `scripts/setup.sh` makes its environment if need be.
 
-    Where that fails the process ends with its status, as it has said why.
+    Where that fails it has said why, and the process ends with its status.
 
     Args:
         stack: main or ascend.
-        flags: of setup.sh in place of --python.
-        quiet: return "" where it fails, and hide why.
-        python: the interpreter to build on in place of what setup.sh would choose.
+        base: the interpreter to build on, in place of what setup.sh would choose.
     """
-    setup = subprocess.run(
-        ["bash", str(ROOT / "scripts" / "setup.sh"), "--stack", stack, *(flags or ["--python"])],
-        env={**os.environ, "PYTHON": python} if python else None, stdout=subprocess.PIPE,
-        stderr=subprocess.DEVNULL if quiet else None)
-    if setup.returncode and not quiet:
+    setup = subprocess.run([*SETUP, stack, "--python"], stdout=subprocess.PIPE,
+                           env={**os.environ, "PYTHON": base} if base else None)
+    if setup.returncode:
         sys.exit(setup.returncode)
+    return os.fsdecode(setup.stdout).strip()
+
+
+def find_python(stack: str) -> str:
+    """The Python that `zoo_python` would use or build on, "" for none; nothing is installed."""
+    setup = subprocess.run([*SETUP, stack, "--find"], stdout=subprocess.PIPE,
+                           stderr=subprocess.DEVNULL)
     return os.fsdecode(setup.stdout).strip()

@@ -127,3 +127,31 @@ def short(number):
 def decibels(psnr):
     """A PSNR as text."""
     return format(psnr, ".3f")
+
+
+class NewResults:
+    """The results of a run that is about to start, told from those of an earlier job."""
+
+    def __init__(self, run: Path):
+        self._run, self._before = run, _state(run / "summary.json")
+
+    def print_lines(self) -> None:
+        """Print the final lines if the run has written its summary since then."""
+        now = _state(self._run / "summary.json")
+        if now == self._before:
+            if now:  # of an earlier job; without one: --evaluate_only, or not the rank that writes
+                say(f"nothing was trained: the results in {self._run} are an earlier job's")
+            return
+        numbers = measured(self._run)
+        if numbers["seconds_per_step"] is None:
+            say("no speed of a single step: the first one is not timed")
+        print(*final_lines(numbers, numbers["seconds"]), sep="\n", flush=True)
+
+
+def _state(path):
+    """What changes when a file is written again; None where there is no file."""
+    try:
+        state = path.stat()
+    except FileNotFoundError:
+        return None
+    return state.st_mtime_ns, state.st_ino, state.st_size
