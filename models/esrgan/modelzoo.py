@@ -1,4 +1,4 @@
-"""PaddleGAN's command line in the zoo's words; nothing else knows it."""
+"""Translate PaddleGAN's command line into the zoo's flags."""
 
 import hashlib
 from pathlib import Path
@@ -8,58 +8,55 @@ import yaml
 from common.cli import UserError, one_line
 from common.modelzoo.flags import pairs, words
 from common.training.run_folder import default_folder
+from models.esrgan.blocks import literal, override
 from models.esrgan.paddlegan import is_paddlegan, read_options
-from models.esrgan.sections import literal, override
 
 SHORT = {"-c": "--config", "-o": "--opt"}
 CONFIG = ("--config", "--config-file", "--config_file")
 RENAMED = {"--evaluate-only": "--evaluate_only", "--val-interval": "--val_every",
            "--val_interval": "--val_every"}
+SWITCHES = {"--no-cuda": ("--chip", "cpu"), "--amp": ("--precision", "mixed_float16")}
 FOREIGN = (".pdparams", ".pth", ".pt", ".ckpt", ".safetensors")
+# A flag of one of these replaces what the YAML says of all of them.
+TOGETHER = ({"train_steps", "epochs"}, {"data_dir", "gt_folder", "lq_folder"},
+            {"save_every", "save_epochs"})
 
 
 def translate(argv):
-    """Rewrite PaddleGAN's flags and its YAML; others pass through and have the last word.
+    """Rewrite PaddleGAN's flags and YAML; other flags pass through and override the YAML.
 
     `-c/--config-file F.yaml` may be PaddleGAN's YAML, which `-o/--opt a.b=c ...` changes, or
-    options of the zoo. `--load` of foreign weights converts them once, into `cache` in the output
-    folder. `--no-cuda` is `--chip cpu`, `--amp` is `--precision mixed_float16`, `--val-interval` is
-    `--val_every`.
+    options of the zoo. `--load` of another framework's weights converts them once, into `cache` in
+    the output folder. `--no-cuda` is `--chip cpu`, `--amp` is `--precision mixed_float16`,
+    `--val-interval` is `--val_every`.
 
     Raises:
-        UserError: flags or keys that are unknown, contradict each other or have no counterpart.
+        UserError: flags or keys are unknown, contradict each other or have no counterpart.
     """
-    flags, config, settings, result = pairs(argv, SHORT, ("--opt",)), None, [], []
-    for name, value in flags:
+    config, settings, flags = None, [], []
+    for name, value in pairs(argv, SHORT, ("--opt",)):
         if name in CONFIG:
             content = _read(name, value)
             if not is_paddlegan(content):
-                result.append(("--config", value))
+                flags.append(("--config", value))
             elif config is not None:
-                raise UserError(f"{name} {value}: one of PaddleGAN's YAML files is enough")
+                raise UserError(f"{name} {value}: give only one of PaddleGAN's YAML files")
             else:
                 config = content
         elif name == "--opt":
             settings.append(value or "")
-        elif name == "--no-cuda":
-            result.append(("--chip", "cpu"))
-        elif name == "--amp":
-            result.append(("--precision", "mixed_float16"))
         elif name in ("--amp_level", "--amp-level"):
             if value != "O1":
-                raise UserError(f"{name} {value}: weights stay float32 in mixed precision, as O1")
+                raise UserError(f"{name} {value}: only O1 is supported; weights stay float32")
         else:
-            result.append((RENAMED.get(name, name), value))
-    quiet = any(word.startswith("--print_config") for word in argv) or (
-        not {"-h", "--help"}.isdisjoint(argv))
+            flags.append(SWITCHES.get(name) or (RENAMED.get(name, name), value))
+    quiet = any(word in ("-h", "--help") or word.startswith("--print_config") for word in argv)
     if config is not None:
-        result = _join(config, settings, result, quiet)
+        flags = _join(config, settings, flags, quiet)
     elif settings:
         raise UserError(f"-o {settings[0]} changes a key of PaddleGAN's YAML: name one with "
                         "--config-file, or give the zoo's own flags")
-    if not quiet:
-        result = _foreign_weights(result)
-    return words(result)
+    return words(flags if quiet else _convert_weights(flags))
 
 
 def _read(flag, path):
@@ -72,41 +69,33 @@ def _read(flag, path):
 
 
 def _join(config, settings, flags, quiet):
-    """The YAML's options, then the flags; a flag that is given replaces the YAML's."""
+    """The YAML's options that no flag replaces, then the flags."""
     for setting in settings:
         override(config, setting)
-    options, lines = read_options(config)
-    given = {name[2:].replace("no_", "", 1) if name == "--no_augment" else name[2:]: value
+    options, notes = read_options(config)
+    given = {"augment" if name == "--no_augment" else name[2:]: value
              for name, value in flags if name}
-    if "scale" in options and given.get("scale") not in (None, str(options["scale"])):
+    if given.get("scale") not in (None, str(options["scale"])):
         raise UserError(f"--scale {given['scale']} contradicts the YAML's scale "
                         f"{options['scale']}")
-    replaced = set(given)
-    for group in ({"train_steps", "epochs"}, {"data_dir", "gt_folder", "lq_folder"},
-                  {"save_every", "save_epochs"}):
-        if group & replaced:
-            replaced |= group
+    replaced = set(given).union(*(group for group in TOGETHER if group & set(given)))
     if not quiet:
-        for line in lines:
-            print(line)
-    return [_flag(name, value) for name, value in options.items() if name not in replaced] + flags
+        for note in notes:
+            print(note)
+    return [(f"--no_{name}", None) if value is False else (f"--{name}", None) if value is True else
+            (f"--{name}", str(value)) for name, value in options.items()
+            if name not in replaced] + flags
 
 
-def _flag(name, value):
-    if isinstance(value, bool):
-        return f"--{name}" if value else f"--no_{name}", None
-    return f"--{name}", str(value)
-
-
-def _foreign_weights(flags):
-    """`--load` of another framework's weights becomes their conversion."""
+def _convert_weights(flags):
+    """Replace `--load` of another framework's weights by their conversion."""
     given = _given(flags)
     load, resume = str(given.get("load", "")), str(given.get("resume", ""))
     if resume.endswith(FOREIGN):
-        raise UserError(f"--resume {resume}: another framework's checkpoint cannot go on here; "
+        raise UserError(f"--resume {resume}: a checkpoint of another framework cannot be resumed; "
                         "start from its weights with --load")
     scale = literal(given.get("scale", 4))
-    if not load.endswith(FOREIGN) or not isinstance(scale, int):  # such a scale is told later
+    if not load.endswith(FOREIGN) or not isinstance(scale, int):  # a wrong scale is told later
         return flags
     if not Path(load).is_file():
         raise UserError(f"no such file: {load}; correct --load")
@@ -124,7 +113,7 @@ def _foreign_weights(flags):
 
 
 def _given(flags):
-    """{name of an option: value} of flags and of zoo YAML files among them; the last counts."""
+    """{option: value} of the flags and of the zoo's YAML files among them; the last one counts."""
     given = {}
     for name, value in flags:
         if name == "--config":
@@ -136,7 +125,7 @@ def _given(flags):
 
 
 def _digest(path, scale):
-    """What tells a conversion from others; a run that is moved with its weights goes on with it."""
+    """The content and the scale, so that a run moved together with its weights resumes."""
     digest = hashlib.sha256(f"x{scale}".encode())
     with open(path, "rb") as file:
         for block in iter(lambda: file.read(2**20), b""):
