@@ -1,6 +1,6 @@
 """Train BSRN: `python -m models.bsrn.train --help`.
 
-The defaults are the paper's recipe (arXiv 1811.12546); the presets in `configs/` change it.
+The defaults are the paper's recipe (arXiv 1811.12546); presets are in `configs/`.
 """
 
 import sys
@@ -23,14 +23,14 @@ from common.training.recipe import Recipe
 
 @dataclass
 class BsrnOptions(TrainOptions):
-    """The paper's BSRN: x2, x3 and x4 in one network, a million steps of one scale each."""
+    """The paper's BSRN: x2, x3 and x4 in one network, a million steps with one scale per step."""
 
     scale: Union[PositiveInt, Steps] = option((2, 3, 4), "how many times larger: one of 2, 3, 4, "
                                                          "or several as [2,3,4]")
-    num_features: PositiveInt = option(64, "features, c of the paper")
-    num_states: PositiveInt = option(64, "features of the state, s of the paper")
-    num_recursions: PositiveInt = option(16, "recursions, R of the paper")
-    output_every: PositiveInt = option(1, "recursions between two outputs, r of the paper")
+    num_features: PositiveInt = option(64, "feature channels, c in the paper")
+    num_states: PositiveInt = option(64, "state channels, s in the paper")
+    num_recursions: PositiveInt = option(16, "recursions, R in the paper")
+    output_every: PositiveInt = option(1, "recursions between two outputs, r in the paper")
     batch_size: PositiveInt = option(8)
     train_steps: Optional[PositiveInt] = option(1_000_000)
     lr_schedule: Schedule = option("staircase")
@@ -42,7 +42,7 @@ class BsrnOptions(TrainOptions):
 
 
 class BsrnLines(Lines):
-    """The lines of ModelZoo's BSRN log."""
+    """The log lines of ModelZoo's BSRN."""
 
     def step(self, done, total, losses, rate, times, scale):
         return (f"step {done}, scale x{scale}, loss {losses['loss']:.6f}  "
@@ -54,7 +54,7 @@ class BsrnLines(Lines):
 
 
 def build_step(options):
-    """BSRN with Adam(.9, .999, 1e-8); the loss is the weighted mean over all outputs."""
+    """BSRN with Adam(.9, .999, 1e-8); the loss is a weighted mean over all outputs."""
     import models
     from common.nn.losses import PIXEL_LOSSES
     from common.scales import scale_tuple
@@ -67,7 +67,7 @@ def build_step(options):
     pixel_loss = PIXEL_LOSSES[options.loss]
 
     def loss(images, hr):
-        # The i-th of R outputs counts 2^(i-1): the answer is their mean with the same weights.
+        # The i-th output has weight 2^(i-1), as in the mean that the network returns.
         images = images if isinstance(images, (list, tuple)) else [images]
         weights = [2.0**i for i in range(len(images))]
         return sum(weight / sum(weights) * pixel_loss(image, hr)

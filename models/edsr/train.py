@@ -1,6 +1,6 @@
 """Train EDSR: `python -m models.edsr.train --help`.
 
-The defaults are the paper's recipe (arXiv 1707.02921); the presets in `configs/` change it.
+The defaults are the paper's recipe (arXiv 1707.02921); presets are in `configs/`.
 """
 
 import sys
@@ -26,18 +26,18 @@ class EdsrOptions(TrainOptions):
     """The paper's EDSR: 300,000 steps of L1, batch 16, LR patch 48."""
 
     num_blocks: PositiveInt = option(32, "residual blocks")
-    num_filters: PositiveInt = option(256, "features of every layer")
+    num_filters: PositiveInt = option(256, "feature channels")
     res_scale: PositiveFloat = option(0.1, "factor of each residual branch")
-    train_steps: Optional[PositiveInt] = option(300_000, "optimizer steps in all; the hundred "
-                                                "train_steps of the ModelZoo description are "
-                                                "epochs: --epochs 100, or --preset modelzoo")
+    train_steps: Optional[PositiveInt] = option(300_000, "optimizer steps in all; the 100 "
+                                                "train_steps in ModelZoo's description are "
+                                                "epochs: --epochs 100 or --preset modelzoo")
     lr_schedule: Schedule = option("halve")
     halve_at: Steps = option((200_000,))
     val_every: NonNegativeInt = option(1000)
 
 
 def build_step(options):
-    """EDSR with Adam(.9, .999, 1e-8) and the pixel loss of the options."""
+    """EDSR with Adam(.9, .999, 1e-8) and `options.loss`."""
     import models
     from common.nn.losses import PIXEL_LOSSES
     from common.training.steps import PixelStep, adam
@@ -52,7 +52,7 @@ RECIPE = Recipe("edsr", EdsrOptions, build_step, translate=modelzoo.translate)
 
 
 def main(argv):
-    """Read the flags (also those of the ModelZoo description) and train."""
+    """Read the flags (also those of ModelZoo's description) and train."""
     return training_command(RECIPE, argv)
 
 

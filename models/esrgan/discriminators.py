@@ -9,25 +9,23 @@ layers = keras.layers
 
 
 def vgg_style(size, num_filters=64):
-    """ESRGAN's, as BasicSR publishes it: one answer for a patch.
+    """Build ESRGAN's discriminator as published in BasicSR: one logit per patch.
 
-    Five pairs of conv3 and a strided conv4, batch normalisation after all but the first, and two
-    dense layers.
+    Five pairs of a 3x3 and a strided 4x4 convolution, batch normalisation after all but the first
+    convolution, and two dense layers.
 
     Args:
-        size: side of the HR patches, a multiple of 32; 128 in the paper.
-        num_filters: features of the first layer; they double three times.
+        size: side of the HR patches in pixels, a multiple of 32; 128 in the paper.
+        num_filters: channels of the first layer; they double three times.
 
     Returns:
-        a Keras model: RGB float32 (N, size, size, 3) in [0, 255] -> float32 logits (N, 1), high
-        for what it takes for a photograph.
+        a Keras model: RGB float32 (N, size, size, 3) in [0, 255] -> float32 logits (N, 1), higher
+        for photographs.
 
     Raises:
         UserError: another size.
     """
-    if size % 32:
-        raise UserError(f"the VGG-style discriminator needs HR patches of a multiple of 32 pixels, "
-                        f"not {size}; change patch_size (LR pixels)")
+    _check_multiple(size, 32, "VGG-style")
     image = keras.Input((size, size, 3), name="image")
     x = ShiftScale(0, 1 / 255, name="to_unit")(image)
     for i in range(5):
@@ -47,23 +45,22 @@ def vgg_style(size, num_filters=64):
 
 
 def unet(size=None, num_filters=64):
-    """Real-ESRGAN's: a U-Net with spectral normalisation and an answer for each pixel.
+    """Build Real-ESRGAN's discriminator: a U-Net with spectral normalisation, one logit per pixel.
 
     Args:
-        size: side of the HR patches, a multiple of 8; None for any such height and width.
-        num_filters: features of the first layer; they double three times.
+        size: side of the HR patches in pixels, a multiple of 8; None for any such height and width.
+        num_filters: channels of the first layer; they double three times.
 
     Returns:
-        a Keras model: RGB float32 (N, H, W, 3) in [0, 255] -> float32 logits (N, H, W, 1), high
-        where it sees a photograph. Beside its 4,376,897 trainable parameters it keeps the vectors
-        u of the spectral normalisation, one number per feature.
+        a Keras model: RGB float32 (N, H, W, 3) in [0, 255] -> float32 logits (N, H, W, 1), higher
+        for photographs. It has 4,376,897 trainable parameters, and a vector u per spectral
+        normalisation, one number per channel.
 
     Raises:
         UserError: another size.
     """
-    if size is not None and size % 8:
-        raise UserError(f"the U-Net discriminator needs HR patches of a multiple of 8 pixels, not "
-                        f"{size}; change patch_size (LR pixels)")
+    if size is not None:
+        _check_multiple(size, 8, "U-Net")
     image = keras.Input((size, size, 3), name="image")
     x = layers.Conv2D(num_filters, 3, padding="same", kernel_initializer=fan_in_uniform(),
                       name="conv0")(ShiftScale(0, 1 / 255, name="to_unit")(image))
@@ -85,6 +82,12 @@ def unet(size=None, num_filters=64):
 
 def lrelu(x, name):
     return layers.LeakyReLU(0.2, name=name)(x)
+
+
+def _check_multiple(size, multiple, name):
+    if size % multiple:
+        raise UserError(f"the {name} discriminator needs HR patches of a multiple of {multiple} "
+                        f"pixels, not {size}; change patch_size (LR pixels)")
 
 
 DISCRIMINATORS = {"vgg": vgg_style, "unet": unet}

@@ -1,6 +1,6 @@
 """Train RRDBNet and ESRGAN: `python -m models.esrgan.train --help`.
 
-The defaults are the paper's recipe (arXiv 1809.00219); the presets in `configs/` change it.
+The defaults are the paper's recipe (arXiv 1809.00219); presets are in `configs/`.
 """
 
 import sys
@@ -23,7 +23,7 @@ from models.esrgan import modelzoo
 
 @dataclass
 class EsrganOptions(AdversarialOptions):
-    """The paper's ESRGAN: a million steps of L1, then 400,000 as a relativistic GAN."""
+    """The paper's ESRGAN: a million L1 steps, then 400,000 steps of a relativistic GAN."""
 
     STAGES = {
         "psnr": {"train_steps": 1_000_000, "learning_rate": 2e-4, "lr_schedule": "halve",
@@ -34,26 +34,26 @@ class EsrganOptions(AdversarialOptions):
 
     scale: PositiveInt = option(4)
     num_blocks: PositiveInt = option(23, "residual-in-residual dense blocks")
-    num_filters: PositiveInt = option(64, "features between the blocks, of the discriminator's "
-                                          "first layer")
-    num_growth: PositiveInt = option(32, "features that each layer of a dense block adds")
+    num_filters: PositiveInt = option(64, "feature channels between blocks and in the "
+                                          "discriminator's first layer")
+    num_growth: PositiveInt = option(32, "channels that each layer of a dense block adds")
     patch_size: PositiveInt = option(32)
     beta2: NonNegativeFloat = option(0.99)
     pixel_weight: NonNegativeFloat = option(1e-2)
     adversarial_weight: NonNegativeFloat = option(5e-3)
     perceptual_loss: Literal["l1", "mse"] = option("l1")
     vgg_before_relu: bool = option(True)
-    # There VGG19 sees images less the mean, over 0.226 * 255 (mean of the three deviations).
+    # The paper's VGG19 input is divided by 0.226 * 255 (mean of the three deviations).
     vgg_feature_scale: PositiveFloat = option(1 / 57.6)
     gan_loss: Literal["vanilla", "lsgan", "wgan_gp", "ragan"] = option("ragan")
     discriminator: Literal["vgg", "unet"] = option(
-        "vgg", "vgg: the paper's, one answer for a patch; unet: Real-ESRGAN's, one for each pixel",
+        "vgg", "vgg: the paper's, one logit per patch; unet: Real-ESRGAN's, one per pixel",
         stage="gan")
     val_every: NonNegativeInt = option(5000)
 
 
 def build_step(options):
-    """The step of the options' stage."""
+    """Build the training step of `options.stage`."""
     import models
     from common.training import gan
     from models.esrgan.discriminators import DISCRIMINATORS
@@ -70,7 +70,7 @@ RECIPE = Recipe("esrgan", EsrganOptions, build_step, plan=plan_stages("esrgan"),
 
 
 def main(argv):
-    """Read the flags (also PaddleGAN's and its YAML) and train."""
+    """Read the flags (also PaddleGAN's flags and YAML) and train."""
     return training_command(RECIPE, argv)
 
 

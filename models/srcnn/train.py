@@ -1,6 +1,6 @@
 """Train SRCNN: `python -m models.srcnn.train --help`.
 
-The defaults are the paper's recipe (arXiv 1501.00092); the presets in `configs/` change it.
+The defaults are the paper's recipe (arXiv 1501.00092); presets are in `configs/`.
 """
 
 import sys
@@ -22,28 +22,28 @@ from common.training.recipe import Recipe
 
 @dataclass
 class SrcnnOptions(TrainOptions):
-    """The paper's SRCNN: SGD on 33-pixel patches, the last layer at a tenth of the rate."""
+    """The paper's SRCNN: SGD on 33-pixel patches, with a tenth of the rate for the last layer."""
 
     LUMA = True
 
     scale: PositiveInt = option(3)
-    kernels: Steps = option((9, 5, 5), "sides of the three kernels: [9,1,5], [9,3,5] or [9,5,5]")
-    num_filters: Steps = option((64, 32), "features after the first and the second layer")
+    kernels: Steps = option((9, 5, 5), "sizes of the three kernels: [9,1,5], [9,3,5] or [9,5,5]")
+    num_filters: Steps = option((64, 32), "feature channels after the first and second layer")
     batch_size: PositiveInt = option(128)
     patch_size: PositiveInt = option(11, "side of a low-resolution patch, pixels (the paper's 33 "
-                                         "pixels are of the enlarged image)")
+                                         "pixels are after enlargement)")
     train_steps: Optional[PositiveInt] = option(8_000_000, "optimizer steps in all (the paper "
                                                            "counts 8e8 back-propagations)")
     loss: Loss = option("mse", "loss on luma in [0, 1]")
     optimizer: Literal["sgd", "adam"] = option("sgd", "sgd with momentum 0.9, or adam")
     learning_rate: PositiveFloat = option(1e-4)
-    last_layer_factor: PositiveFloat = option(0.1, "rate of the last layer over that of the others")
+    last_layer_factor: PositiveFloat = option(0.1, "factor of the learning rate in the last layer")
     val_every: NonNegativeInt = option(10_000)
     val_channel: Channel = option("y")
 
 
 def build_step(options):
-    """The luma network with the paper's optimizer, or Adam; the last layer learns more slowly."""
+    """The luma network with SGD or Adam and a lower learning rate for its last layer."""
     import models
     from common.nn.luma import CORE, luma_heads, luma_loss
     from common.training.steps import PixelStep, adam, sgd

@@ -7,18 +7,18 @@ layers = keras.layers
 
 
 def build(size=None, num_filters=64):
-    """Build the discriminator: one verdict for each patch of 16x16 pixels.
+    """Build the discriminator: one logit per patch of 16x16 pixels.
 
-    The images go in alone, without their LR images. Its dense layers stand at every place of the
-    feature map and are 1x1 convolutions here.
+    It does not see the LR images. The authors' dense layers act on every position of the feature
+    map, so they are 1x1 convolutions here.
 
     Args:
         size: side of the images in pixels; None for any.
-        num_filters: features of the first layer; the later ones have up to sixteen times as many.
+        num_filters: channels of the first layer; later layers have up to sixteen times as many.
 
     Returns:
-        a Keras model: RGB float32 (N, size, size, 3) in [0, 255] to float32 logits (N, h, w, 1),
-        h and w a sixteenth of the size, rounded up.
+        a Keras model: RGB float32 (N, size, size, 3) in [0, 255] -> float32 logits (N, h, w, 1),
+        where h and w are size / 16, rounded up.
     """
     image = keras.Input((size, size, 3), name="image")
     x = ShiftScale(-127.5, 1 / 127.5, name="to_signed")(image)

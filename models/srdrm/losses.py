@@ -1,4 +1,4 @@
-"""The losses of SRDRM (arXiv 1909.09437): float32 scalars of batches (N, H, W, 3) in [0, 255]."""
+"""SRDRM's losses (arXiv 1909.09437): float32 scalars for batches (N, H, W, 3) in [0, 255]."""
 
 from common.device.npu import in_float32
 from common.nn.keras_compat import tf
@@ -7,11 +7,11 @@ from common.nn.losses import mse
 
 @in_float32
 def colour_distance(sr, hr):
-    """Mean squared red-mean distance of the pixels' colours, over 255 as its authors have it.
+    """Mean squared "redmean" colour distance of the pixels, divided by 255 as by the authors.
 
-    The more red two colours are, the more their difference in red and the less that in blue counts
-    (https://www.compuphase.com/cmetric.htm). Without the square root of that formula, its gradient
-    is finite where both images are equal.
+    The redder two colours are, the more their red difference counts and the less their blue one
+    (https://www.compuphase.com/cmetric.htm). Without that formula's square root the gradient stays
+    finite where both images are equal.
     """
     red = (sr[..., 0] + hr[..., 0]) / 2
     d = tf.square(sr - hr)
@@ -20,5 +20,5 @@ def colour_distance(sr, hr):
 
 
 def srdrm_loss(sr, hr):
-    """0.8 mean squared error of images in [-1, 1], and 0.2 `colour_distance` of [0, 255]."""
+    """0.8 * MSE of images in [-1, 1] + 0.2 * `colour_distance` of images in [0, 255]."""
     return 0.8 * mse(sr, hr) / 127.5**2 + 0.2 * colour_distance(sr, hr)

@@ -1,6 +1,6 @@
 """Train SRDRM and SRDRM-GAN: `python -m models.srdrm.train --help`.
 
-The defaults are the paper's recipe (arXiv 1909.09437); the presets in `configs/` change it.
+The defaults are the paper's recipe (arXiv 1909.09437); presets are in `configs/`.
 """
 
 import sys
@@ -23,7 +23,7 @@ from common.training.stages import AdversarialOptions, plan_stages
 
 @dataclass
 class SrdrmOptions(AdversarialOptions):
-    """The paper's SRDRM and SRDRM-GAN: 20 epochs each, two images a step."""
+    """The paper's SRDRM and SRDRM-GAN: 20 epochs each, two images per step."""
 
     UNIT = 127.5
     STAGES = {
@@ -32,31 +32,32 @@ class SrdrmOptions(AdversarialOptions):
     }
 
     scale: PositiveInt = option(2)
-    num_blocks: PositiveInt = option(8, "residual blocks of each doubling")
-    num_filters: PositiveInt = option(64, "features of every layer, of the discriminator's first")
-    tail_kernel: PositiveInt = option(5, "side of the last kernel")
+    num_blocks: PositiveInt = option(8, "residual blocks in each x2 module")
+    num_filters: PositiveInt = option(64, "feature channels, also in the discriminator's first "
+                                          "layer")
+    tail_kernel: PositiveInt = option(5, "size of the last kernel")
     batch_size: PositiveInt = option(2)
     patch_size: Optional[PositiveInt] = option(None, "side of a low-resolution patch, pixels; "
                                                      "default: 480 / scale, the height of the "
                                                      "images of USR-248")
     beta1: NonNegativeFloat = option(0.5)
     loss: Literal["srdrm", "l1", "mse", "charbonnier"] = option(
-        "srdrm", "pixel loss of both stages; srdrm: 0.8 mse and 0.2 distance of colours")
+        "srdrm", "pixel loss of both stages; srdrm: 0.8 mse + 0.2 colour distance")
     pixel_weight: NonNegativeFloat = option(1e-3)
-    vgg_feature_scale: PositiveFloat = option(1 / 127.5)  # there VGG19 sees images in [-1, 1]
+    vgg_feature_scale: PositiveFloat = option(1 / 127.5)  # the authors' VGG19 gets [-1, 1]
     val_channel: Channel = option("gray")
     val_every: NonNegativeInt = option(0)
 
 
 def plan(options):
-    """The stages, with the patches' side."""
+    """Plan the stages, with the default patch size."""
     if options.patch_size is None:
         options = replace(options, patch_size=480 // options.scale)
     return plan_stages("srdrm")(options)
 
 
 def build_step(options):
-    """The step of the options' stage."""
+    """Build the training step of `options.stage`."""
     import models
     from common.training import gan
     from models.srdrm import discriminator

@@ -8,15 +8,15 @@ layers = keras.layers
 
 
 def build(size, num_filters=64):
-    """Figure 4 of the paper: pairs of convolutions, the second of each strided, and two dense ones.
+    """Build figure 4 of the paper: convolutions with strides 1 and 2 in turn, two dense layers.
 
     Args:
-        size: side of the HR patches.
-        num_filters: features of the first layer; they double three times.
+        size: side of the HR patches in pixels.
+        num_filters: channels of the first layer; they double three times.
 
     Returns:
-        a Keras model: RGB float32 (N, size, size, 3) in [0, 255] -> float32 logits (N, 1), high
-        for what it takes for a photograph. The paper's sigmoid belongs to the loss.
+        a Keras model: RGB float32 (N, size, size, 3) in [0, 255] -> float32 logits (N, 1), higher
+        for photographs. The paper's sigmoid is part of the loss.
     """
     image = keras.Input((size, size, 3), name="image")
     x = ShiftScale(-127.5, 1 / 127.5, name="to_unit")(image)

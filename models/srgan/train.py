@@ -1,6 +1,6 @@
 """Train SRResNet and SRGAN: `python -m models.srgan.train --help`.
 
-The defaults are the paper's recipe (arXiv 1609.04802); the presets in `configs/` change it.
+The defaults are the paper's recipe (arXiv 1609.04802); presets are in `configs/`.
 """
 
 import sys
@@ -25,7 +25,7 @@ from models.srgan import modelzoo
 
 @dataclass
 class SrganOptions(AdversarialOptions):
-    """The paper's SRResNet, a million steps of MSE, then SRGAN with VGG19 features."""
+    """The paper's SRResNet, a million MSE steps, then SRGAN with VGG19 features."""
 
     UNIT = 127.5
     STAGES = {
@@ -37,25 +37,26 @@ class SrganOptions(AdversarialOptions):
 
     scale: PositiveInt = option(4)
     variant: Literal["srresnet", "keras", "msrresnet"] = option(
-        "srresnet", "srresnet: the paper's generator; keras: nearest enlargement, as ModelZoo's; "
-                    "msrresnet: BasicSR's without batch normalisation")
+        "srresnet", "srresnet: the paper's generator; keras: ModelZoo's, which repeats pixels; "
+                    "msrresnet: BasicSR's, without batch normalisation")
     num_blocks: PositiveInt = option(16, "residual blocks")
-    num_filters: PositiveInt = option(64, "features of every layer, of the discriminator's first")
+    num_filters: PositiveInt = option(64, "feature channels, also in the discriminator's first "
+                                          "layer")
     patch_size: PositiveInt = option(24)
     loss: Loss = option("mse")
     decay_step: PositiveInt = option(100_000)
     decay_rate: float = option(0.1)
     val_every: NonNegativeInt = option(5000)
     model_save_dir: Optional[str] = option(
-        None, "folder of gen_model%d.h5 and dis_model%d.h5, written with each checkpoint; the "
-              "number is the epoch's", free=True)
+        None, "folder for gen_model%d.h5 and dis_model%d.h5, numbered by epoch and written with "
+              "each checkpoint", free=True)
 
 
 class SrganLines(Lines):
-    """The lines of ModelZoo's SRGAN log.
+    """The log lines of ModelZoo's SRGAN.
 
-    Its `discriminator_loss` is the mean of the losses on real and on fake images; of "vanilla" the
-    step has their sum.
+    `discriminator_loss` there is the mean of the losses on real and fake images; our "vanilla" step
+    returns their sum.
     """
 
     per_epoch = True
@@ -78,7 +79,7 @@ class SrganLines(Lines):
 
 
 def build_step(options):
-    """The step of the options' stage."""
+    """Build the training step of `options.stage`."""
     import models
     from common.training import gan
     from models.srgan import discriminator
@@ -91,7 +92,7 @@ def build_step(options):
 
 
 def save_models(step, options, epoch):
-    """Write generator and discriminator as ModelZoo's SRGAN does."""
+    """Write generator and discriminator under ModelZoo's names."""
     if options.model_save_dir is None or not step.keep_last:
         return
     from common.files import atomic_path, make_folder
@@ -109,7 +110,7 @@ RECIPE = Recipe("srgan", SrganOptions, build_step, SrganLines, plan_stages("srga
 
 
 def main(argv):
-    """Read the flags (also those of the ModelZoo description) and train."""
+    """Read the flags (also those of ModelZoo's description) and train."""
     return training_command(RECIPE, argv)
 
 

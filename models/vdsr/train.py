@@ -1,6 +1,6 @@
 """Train VDSR: `python -m models.vdsr.train --help`.
 
-The defaults are the paper's recipe (arXiv 1511.04587); the presets in `configs/` change it.
+The defaults are the paper's recipe (arXiv 1511.04587); presets are in `configs/`.
 """
 
 import sys
@@ -22,22 +22,23 @@ from common.training.recipe import Recipe
 
 @dataclass
 class VdsrOptions(TrainOptions):
-    """The paper's VDSR: one network for x2, x3 and x4, 80 epochs of SGD with a high rate."""
+    """The paper's VDSR: one network for x2, x3 and x4; 80 epochs of SGD with a high rate."""
 
     LUMA = True
 
     scale: Union[PositiveInt, Steps] = option((2, 3, 4), "how many times larger: one of 2, 3, 4, "
                                                          "or several as [2,3,4]")
     num_layers: PositiveInt = option(20, "convolutions")
-    num_filters: PositiveInt = option(64, "features between them")
+    num_filters: PositiveInt = option(64, "feature channels")
     batch_size: PositiveInt = option(64)
     patch_size: PositiveInt = option(20, "side of a low-resolution patch, pixels (the paper's 41 "
-                                         "pixels are of the enlarged image)")
+                                         "pixels are after enlargement)")
     patches_per_image: PositiveInt = option(640)
     epochs: Optional[PositiveInt] = option(80)
     loss: Loss = option("mse", "loss on luma in [0, 1]")
     optimizer: Literal["sgd", "adam"] = option("sgd", "sgd with momentum 0.9, or adam")
-    weight_decay: NonNegativeFloat = option(1e-4, "of the kernels, added to their gradients")
+    weight_decay: NonNegativeFloat = option(1e-4, "weight decay of the kernels, added to their "
+                                                  "gradients")
     learning_rate: PositiveFloat = option(0.1)
     lr_schedule: Schedule = option("staircase")
     decay_epochs: NonNegativeInt = option(20)
@@ -48,7 +49,7 @@ class VdsrOptions(TrainOptions):
 
 
 def build_step(options):
-    """The luma network with the paper's optimizer, or Adam."""
+    """The luma network with SGD or Adam."""
     import models
     from common.nn.luma import luma_heads, luma_loss
     from common.training.steps import PixelStep, adam, sgd
