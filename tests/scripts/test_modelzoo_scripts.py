@@ -234,59 +234,6 @@ def trained_with(tmp_path, device=0):
     return re.findall("^args: (.*)$", log, re.MULTILINE)[-1].split()
 
 
-@pytest.mark.parametrize("name", KINDS)
-def test_without_data_path_nothing_is_started(fake, tmp_path, name):
-    result = fake.run(f"models/edsr/test/{name}", tmp_path, "--batch_size=4")
-    assert (result.returncode, result.stdout) == (1, '[Error] para "data_path" must be config\n')
-
-
-def test_help_and_what_is_no_flag(fake, tmp_path):
-    script = "models/edsr/test/train_full_1p.sh"
-    for flag in ("-h", "--help"):
-        result = fake.run(script, tmp_path, flag)
-        assert result.returncode == 0 and "--data_path" in result.stdout
-    for word in ("data", "--output_dir=x", "--output_path="):
-        result = fake.run(script, tmp_path, "--data_path=D", word)
-        assert result.returncode == 1 and result.stdout.startswith("[Error] ")
-
-
-def test_the_flags_become_those_of_the_training(fake, tmp_path):
-    result = start(fake, tmp_path, "train_full_1p.sh", "--train_epochs=7", "--batch_size", "4",
-                   "--precision_mode=x", "--no_augment")
-    assert result.returncode == 0, result.stderr
-    words = trained_with(tmp_path)
-    assert words[:3] == ["-m", "models.edsr.train", "--data_dir=D"]
-    assert words[-4:] == ["--epochs=7", "--batch_size=4", "--precision_mode=x", "--no_augment"]
-    assert "--preset=modelzoo" in words
-    assert not any(word.startswith("--train_steps") for word in words)
-    assert case_log(tmp_path / "my output" / "0")[0]["CaseName"] == "edsr_bs4_1p_acc"
-
-
-@pytest.mark.parametrize(("flags", "preset"), [
-    ((), ["--preset=demo"]), (("--preset=short",), ["--preset=short"]),
-    (("--config", "a.yaml"), []),
-])
-def test_a_performance_run_is_short_and_starts_anew(fake, tmp_path, flags, preset):
-    assert start(fake, tmp_path, "train_performance_1p.sh", *flags).returncode == 0
-    words = trained_with(tmp_path)
-    assert [word for word in words if word.startswith("--preset")] == preset
-    assert "--resume=no" in words and "--train_steps=300" in words
-
-
-@pytest.mark.parametrize("name, kind, devices, flags, words", [
-    ("srdrm", "full", "8p", ["--batch_size=32"],
-     ["--preset=paper", "--batch_size=16", "--scale_learning_rate=2"]),
-    ("srdrm", "full", "8p", ["--preset=demo"], []),
-    ("srdrm", "full", "1p", [], ["--preset=paper"]),
-    ("srgan", "performance", "1p", ["--epochs=1"],
-     ["--preset=coco", "--resume=no", "--log_every=10", "--val_images=2", "--stage=gan"]),
-    ("edsr", "performance", "8p", ["--config=a.yaml"],
-     ["--resume=no", "--log_every=10", "--val_images=2", "--train_steps=300"]),
-])
-def test_the_recipe_goes_before_the_callers_flags(name, kind, devices, flags, words):
-    assert modelzoo_run.recipe_flags(models.model(name), kind, devices, "npu", flags) == words
-
-
 def test_a_finished_run_is_reported_as_what_it_is(fake, tmp_path):
     start(fake, tmp_path, "train_full_1p.sh")
     os.utime(str(tmp_path / "my output" / "summary.json"), (1, 1))
@@ -347,11 +294,6 @@ def test_every_device_of_several_must_have_been_used(fake, tmp_path, npu):
     assert "train_5.log" in result.stderr and "train_4.log" not in result.stderr
     log = (tmp_path / "my output" / "5" / "train_5.log").read_text()
     assert log.count("==== started ") == 1  # a performance run starts anew
-
-
-def test_eight_without_devices_are_refused(fake, tmp_path):
-    result = start(fake, tmp_path, "train_performance_8p.sh")
-    assert result.returncode == 2 and "no NPU and no GPU here" in result.stderr
 
 
 def test_sigterm_reaches_the_training(fake, tmp_path):

@@ -119,28 +119,6 @@ def test_what_is_wrong_is_said_in_one_line(checkout, tmp_path, npu, script):
     assert "RANK_SIZE is 4, but CM_WORKER_SIZE is 2" in one_line(result)
 
 
-def test_each_process_of_a_rank_table_has_its_rank(checkout, tmp_path, npu):
-    result = checkout.run(NPU, tmp_path, RANK_SIZE="2", RANK_TABLE_FILE=table(tmp_path), **npu(2))
-    assert "RANK_ID is not set" in one_line(result)
-
-
-def test_a_rank_table_goes_with_size_and_rank(checkout, tmp_path, npu):
-    (tmp_path / "table.json").touch()
-    result = checkout.run(NPU, tmp_path, RANK_SIZE="2", RANK_ID="1", ASCEND_DEVICE_ID="1",
-                          RANK_TABLE_FILE=str(tmp_path / "table.json"), **npu(2))
-    said = fields(result.stdout)
-    assert (said["RANK_SIZE"], said["RANK_ID"], said["ASCEND_DEVICE_ID"]) == ("2", "1", "1")
-
-
-@pytest.mark.parametrize("more", [{}, {"RANK_SIZE": "2", "RANK_ID": "1"}])
-def test_with_cm_neither_size_nor_rank_reach_the_adapter_which_refuses_them(checkout, tmp_path, npu,
-                                                                            more):
-    result = checkout.run(NPU, tmp_path, ASCEND_DEVICE_ID="1", **CM, **more, **npu(2))
-    said = fields(result.stdout)
-    assert said["CM_WORKER_SIZE"] == "2" and said["ASCEND_DEVICE_ID"] == "1"
-    assert "RANK_SIZE" not in said and "RANK_ID" not in said
-
-
 # ---- several devices -----------------------------------------------------------------------------
 
 @pytest.fixture
@@ -164,37 +142,6 @@ def test_one_process_for_each_device(checkout, tmp_path, two):
         assert said["RANK_SIZE"] == "2" and said["TF_CPP_MIN_LOG_LEVEL"] == "0"
 
 
-def test_eight_are_the_rule_and_the_folder_is_the_models(checkout, tmp_path, two, npu):
-    del two["RANK_SIZE"]
-    table(tmp_path, [(i, i) for i in range(8)])
-    result = checkout.run(EIGHT, tmp_path, **{**two, **npu(8)})
-    assert result.returncode == 0, result.stderr
-    logs = sorted((tmp_path / "output" / "edsr_8p").glob("*/train_*.log"))
-    assert [path.name for path in logs] == [f"train_{i}.log" for i in range(8)]
-    assert "--output_dir=output/edsr_8p" in logs[7].read_text()
-    assert fields(logs[7].read_text())["RANK_SIZE"] == "8"
-
-
-@pytest.mark.parametrize("more", [{}, {"DEVICES": "2"}])
-def test_devices_and_ranks_of_the_second_of_two_machines_are_the_tables(checkout, tmp_path, two,
-                                                                        more):
-    table(tmp_path, [(0, 0), (1, 3)], [(5, 2), (4, 1)])
-    env = {**two, "RANK_SIZE": "4", "SERVER_INDEX": "1", **more}
-    result = checkout.run(EIGHT, tmp_path, **env)
-    assert result.returncode == 0, result.stderr
-    assert sorted(path.name for path in (tmp_path / "output" / "edsr_8p").iterdir()) == ["4", "5"]
-    for device, rank in (("4", "1"), ("5", "2")):
-        said = fields(log_of(tmp_path / "output" / "edsr_8p", device))
-        assert (said["RANK_SIZE"], said["RANK_ID"], said["ASCEND_DEVICE_ID"]) == ("4", rank, device)
-
-
-def test_a_table_of_the_old_form_has_no_ranks_so_they_are_counted(checkout, tmp_path, two):
-    Path(two["RANK_TABLE_FILE"]).write_text('{"group_list": []}')
-    result = checkout.run(EIGHT, tmp_path, **two, DEVICES="1", SERVER_INDEX="1")
-    assert result.returncode == 0, result.stderr
-    assert fields(log_of(tmp_path / "output" / "edsr_8p", 0))["RANK_ID"] == "1"
-
-
 def test_a_table_with_another_number_is_one_line_before_any_process(checkout, tmp_path, two):
     result = checkout.run(EIGHT, tmp_path, **{**two, "RANK_SIZE": "8"})
     assert "lists 2 devices and RANK_SIZE is 8" in one_line(result)
@@ -206,14 +153,6 @@ def test_a_second_start_adds_to_the_logs(checkout, tmp_path, two):
         assert checkout.run(EIGHT, tmp_path, f"--mark={mark}", **two).returncode == 0
     text = log_of(tmp_path / "output" / "edsr_8p", 1)
     assert text.index("--mark=first") < text.rindex("==== started ") < text.index("--mark=second")
-
-
-def test_with_cm_the_number_is_that_of_the_workers(checkout, tmp_path, npu):
-    result = checkout.run(EIGHT, tmp_path, **CM, **npu(2))
-    assert result.returncode == 0, result.stderr
-    said = [fields(log_of(tmp_path / "output" / "edsr_8p", device)) for device in range(2)]
-    assert [s["ASCEND_DEVICE_ID"] for s in said] == ["0", "1"]
-    assert not any("RANK_ID" in s or "RANK_SIZE" in s for s in said)
 
 
 def test_when_one_fails_the_others_are_ended_and_its_status_returned(checkout, tmp_path, two):
@@ -245,27 +184,6 @@ def test_sigterm_is_passed_on_and_waited_for(checkout, tmp_path, two):
     assert all(log.read_text().endswith("ended\n") for log in logs)
 
 
-def test_more_processes_than_devices_are_refused(checkout, tmp_path, two):
-    table(tmp_path, [(i, i) for i in range(8)])
-    message = one_line(checkout.run(EIGHT, tmp_path, **{**two, "RANK_SIZE": "8"}))
-    assert "there are 2 here" in message
-
-
 def test_a_mistake_in_the_flags_is_one_line_before_any_process(checkout, tmp_path, two):
     assert "unknown option" in one_line(checkout.run(EIGHT, tmp_path, WRONG="1", **two))
     assert not (tmp_path / "output").exists()
-
-
-def test_gpus_are_used_by_one_process(checkout, tmp_path):
-    (tmp_path / "nvidiactl").touch()
-    result = checkout.run(EIGHT, tmp_path, "--scale=3", RANK_SIZE="8",
-                          SR_ZOO_NVIDIA_TRACES=str(tmp_path / "nvidiactl"))
-    assert result.returncode == 0, result.stderr
-    assert "args: -m models.edsr.train --chip=gpu --preset=demo --scale=3\n" in result.stdout
-    assert fields(result.stdout)["RANK_SIZE"] == "1"
-    assert checkout.asked()[-1] == "--stack main --python"
-
-
-@pytest.mark.parametrize("flags", [(), ("--chip=npu",), ("--chip", "gpu"), ("--chip=cpu",)])
-def test_without_any_device_eight_are_refused(checkout, tmp_path, flags):
-    assert "no NPU and no GPU here" in one_line(checkout.run(EIGHT, tmp_path, *flags))
