@@ -22,6 +22,8 @@ PROCESS_FIXTURES = {"run", "start", "forked", "other_python", "tf1_python", *SHE
 def pytest_configure():
     """As the entry points do: TensorFlow's start-up noise would bury the results."""
     sys.path.insert(0, str(ROOT))
+    # PyTorch's threads spin while they wait: beside the other stack, 47 times the time of one.
+    os.environ.setdefault("OMP_NUM_THREADS", "1")
     from common.device.open import quiet_tensorflow
 
     quiet_tensorflow("cpu")

@@ -29,7 +29,7 @@ def tiny(monkeypatch):
     monkeypatch.setitem(training.TRAIN_STEPS, "train_step", ("edsr", TINY, 2, 8))
     monkeypatch.setitem(training.TRAIN_STEPS, "train_step_bsrn", ("bsrn", TINY_BSRN, 2, 8))
     monkeypatch.setattr(benchmark_measuring, "SETTLE_SECONDS", 0)
-    yield argparse.Namespace(runs=2, threads=2, data_dir=None)
+    yield argparse.Namespace(runs=2, threads=1, data_dir=None)
     set_policy(before)
 
 
