@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # Check the code (ruff) and run the tests on both stacks side by side, each in its own environment:
 # `bash scripts/run_tests.sh [--quick] [pytest arguments]`. --quick: the main stack alone, without
-# the tests that start processes. The last line is `N passed, N failed, N skipped`, where a test's
+# the tests that start processes or train for seconds. The last line is `N passed, N failed, N skipped`, where a test's
 # error, a crash of pytest and a complaint of ruff each count as failed; above it stand each stack's
 # numbers and the reasons for what was skipped, and after each stack its 15 slowest tests.
 # Without a Python for the ascend stack the main stack runs alone; with CI=true that is a failure.
@@ -26,7 +26,7 @@ trap 'exit 143' TERM
 
 passed=0 failed=0 skipped=0 lines=() quick=0 choice=()
 if [ "${1:-}" = --quick ]; then
-  quick=1 choice=(-m "not process")
+  quick=1 choice=(-m "not process and not slow")
   shift
 fi
 

@@ -15,6 +15,12 @@ ROOT = Path(__file__).resolve().parent.parent
 STACK = "main" if metadata.version("keras").startswith("3.") else "ascend"
 # Tests of shell scripts, in which a stand-in takes the place of Python: one stack is enough.
 SHELL_FIXTURES = {"checkout", "fake", "machine", "zoo"}
+# A test of these builds, trains or exports networks for seconds.
+SLOW_FILES = {
+    "test_adding_a_model.py", "test_benchmark.py", "test_benchmark_gan.py",
+    "test_convert_perceptual.py", "test_export.py", "test_frozen.py", "test_gan_training.py",
+    "test_loop.py", "test_matrix.py", "test_modelarts_entry.py", "test_npu_check.py",
+    "test_train_commands.py"}
 # Whoever asks for one of these starts a process.
 PROCESS_FIXTURES = {"run", "start", "forked", "other_python", "tf1_python", *SHELL_FIXTURES}
 
@@ -30,7 +36,7 @@ def pytest_configure():
 
 
 def pytest_collection_modifyitems(config, items):
-    """Leave out the tests of the other stack, and mark those that start processes."""
+    """Leave out the tests of the other stack; mark those that start processes and the slow ones."""
     kept, left_out = [], []
     for item in items:
         fixtures = set(item.fixturenames)
@@ -38,6 +44,8 @@ def pytest_collection_modifyitems(config, items):
             item.add_marker(pytest.mark.stack("main"))
         if PROCESS_FIXTURES & fixtures:
             item.add_marker("process")
+        if item.path.name in SLOW_FILES:
+            item.add_marker("slow")
         stack = item.get_closest_marker("stack")
         (left_out if stack and stack.args != (STACK,) else kept).append(item)
     if left_out:
