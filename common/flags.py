@@ -30,7 +30,7 @@ def option(default: Any, help: str | None = None, free: bool | None = None,
 
 
 def about(options_class: type, name: str, key: str) -> Any:
-    """What `option` was told of a field as its `key`, by the class or one that it extends."""
+    """The value of a key of `option` for a field, set by the class or one that it extends."""
     for base in options_class.__mro__:
         field = getattr(base, "__dataclass_fields__", {}).get(name)
         if field is not None and field.metadata.get(key) is not None:
@@ -56,8 +56,8 @@ def parse(options_class: type, argv: list[str], prog: str, presets: str | os.Pat
         argv: the flags.
         prog: the command's name for the help text.
         presets: folder of `<name>.yaml` files that `--preset <name>` chooses from.
-        exclusive: groups of field names of which the one given last in rank (flag, YAML, preset)
-            unsets the others (to None).
+        exclusive: groups of field names: the one given by the highest rank (flag, YAML, preset)
+            sets the others to None.
         description, epilog: for the help text.
         obsolete: {name of an option that there was: what is said of it}.
 
@@ -96,13 +96,22 @@ def to_yaml(options: Any) -> str:
     return yaml.safe_dump(values, sort_keys=False, allow_unicode=True)
 
 
+class _HelpFormatter(jsonargparse.DefaultHelpFormatter):
+    """Shows an option's default only if it has one; the help text explains what None means."""
+
+    def _expand_help(self, action):
+        text = super()._expand_help(action)
+        return text.replace(" (default: null)", "").replace(", default: null)", ")")
+
+
 class OneLineParser(jsonargparse.ArgumentParser):
     """A parser whose errors are `UserError`s of one line, with the nearest option suggested."""
 
     obsolete = {}
 
     def __init__(self, **kwargs):
-        super().__init__(exit_on_error=False, allow_abbrev=False, default_env=False, **kwargs)
+        super().__init__(exit_on_error=False, allow_abbrev=False, default_env=False,
+                         formatter_class=_HelpFormatter, **kwargs)
 
     def known_options(self) -> list[str]:
         """The long flags that this parser knows."""

@@ -64,7 +64,9 @@ def test_a_subclass_keeps_the_help_text(capsys):
     with pytest.raises(SystemExit) as stop:
         read("--help", cls=Changed)
     assert stop.value.code == 0
-    assert "times (type: int, default: 4)" in capsys.readouterr().out
+    shown = " ".join(capsys.readouterr().out.split())
+    assert "times (type: int, default: 4)" in shown
+    assert "how long otherwise (type: Optional[int])" in shown and "null" not in shown
 
 
 def test_print_config_can_be_read_back(presets, capsys, tmp_path):
