@@ -147,7 +147,7 @@ def _with_log(children, output, devices):
     device = devices == "1p" and os.environ.get("ASCEND_DEVICE_ID") or "0"
     log = start.log_of(output, device)
     print(f"training; log: {log}", flush=True)
-    return [children[0]._replace(name=f"device {device}", log=log)]
+    return [children[0]._replace(log=log)]
 
 
 def _ranks(devices, chip):

@@ -22,7 +22,7 @@ class Child(NamedTuple):
     """A process to start.
 
     `log` is a file to which its output is added; `prefix` is put before each line of its output;
-    with neither it writes where the supervisor does. A child without a name fails silently.
+    with neither it writes where the supervisor does. When it fails its name is told, if it has one.
     """
 
     command: list
@@ -143,11 +143,11 @@ class Supervisor:
             signal.signal(number, handler)
 
     def _tell(self, child, code, others):
-        """Say which child failed first, with the end of its log."""
-        if not child.name:
-            return
+        """Say which child failed first, after the end of its log."""
         if child.log:
             self._say(last_lines(child.log))
+        if not child.name:
+            return
         how = f"ended with status {code}" if code > 0 else (
             f"was killed by {signal.Signals(-code).name}")
         self._say(f"error: {child.name} {how}" + "; stopping the others" * others

@@ -6,7 +6,7 @@ from pathlib import Path
 import yaml
 
 from common.cli import UserError, one_line
-from common.modelzoo.flags import pairs, words
+from common.modelzoo.flags import has, pairs, words
 from common.training.run_folder import default_folder
 from models.esrgan.blocks import literal, override
 from models.esrgan.paddlegan import is_paddlegan, read_options
@@ -50,7 +50,7 @@ def translate(argv):
                 raise UserError(f"{name} {value}: only O1 is supported; weights stay float32")
         else:
             flags.append(SWITCHES.get(name) or (RENAMED.get(name, name), value))
-    quiet = any(word in ("-h", "--help") or word.startswith("--print_config") for word in argv)
+    quiet = has(argv, "--help", "--print_config", short={"-h": "--help"})
     if config is not None:
         flags = _join(config, settings, flags, quiet)
     elif settings:
