@@ -1,1 +1,1 @@
-"""What networks are built from and trained with: layers, losses and the Keras in use."""
+"""Layers, losses and the interface to the Keras in use."""

@@ -12,7 +12,7 @@ import tensorflow as tf  # noqa: E402
 from tensorflow import keras  # noqa: E402
 
 IS_KERAS_3 = keras.__version__.startswith("3.")
-Tensor = tf.Tensor  # the type of what layers take and return, for hints
+Tensor = tf.Tensor  # for type hints: what layers take and return
 
 
 def register(cls: type) -> type:
@@ -21,7 +21,7 @@ def register(cls: type) -> type:
 
 
 def set_seed(seed: int) -> None:
-    """Seed the initial weights of the models built next; the same on each run of one stack."""
+    """Seed the initial weights of the models built next, reproducible within one stack."""
     if IS_KERAS_3:
         keras.utils.set_random_seed(seed)
     else:
@@ -35,12 +35,12 @@ def function(python_function: Callable | None = None, **options) -> Callable:
 
 
 def set_policy(name: str) -> None:
-    """Make `float32`, `mixed_float16` or `mixed_bfloat16` the policy of the layers built next."""
+    """Set the policy of the layers built next: float32, mixed_float16 or mixed_bfloat16."""
     keras.mixed_precision.set_global_policy(name)
 
 
 def policy_name() -> str:
-    """The name of the policy that layers built now would get."""
+    """The name of the current policy."""
     return keras.mixed_precision.global_policy().name
 
 
@@ -73,10 +73,10 @@ def save_h5(model: keras.Model, path: str | os.PathLike) -> None:
     if IS_KERAS_3:
         from keras.src.legacy.saving import legacy_h5_format
 
-        # model.save() does the same and warns that .h5 is a legacy format, which is what we want.
+        # model.save() does the same, but warns that .h5 is a legacy format.
         legacy_h5_format.save_model_to_hdf5(model, str(path), include_optimizer=False)
     else:
-        with warnings.catch_warnings():  # it takes every custom layer for one with a mask
+        with warnings.catch_warnings():  # it warns that custom layers may have masks
             warnings.simplefilter("ignore")
             model.save(str(path), save_format="h5", include_optimizer=False)
 
@@ -89,15 +89,15 @@ def layer_variables(layer: keras.layers.Layer) -> list:
 
 
 def tf_variables(model: keras.Model) -> list[tf.Variable]:
-    """The `tf.Variable`s of a model, which an export has to keep."""
+    """The `tf.Variable`s of a model, which an export must keep."""
     return [variable.value if IS_KERAS_3 else variable for variable in model.variables]
 
 
 def build_optimizer(optimizer: keras.optimizers.Optimizer, variables: Sequence) -> None:
-    """Create the optimizer's slots now, so that a checkpoint can be restored into them."""
+    """Create the optimizer's slots, so that a checkpoint can be restored into them."""
     if IS_KERAS_3:
         optimizer.build(variables)
-        # The gradients that it gets are sums over all replicas: it would add them up once more.
+        # Its gradients are already summed over the replicas; it would sum them again.
         inner = getattr(optimizer, "inner_optimizer", optimizer)
         inner._all_reduce_sum_gradients = list
     else:
@@ -108,7 +108,7 @@ def build_optimizer(optimizer: keras.optimizers.Optimizer, variables: Sequence) 
 
 def state_variables(thing: keras.Model | keras.optimizers.Optimizer | tf.Variable
                     ) -> list[tf.Variable]:
-    """The `tf.Variable`s with numbers of a model, an optimizer or a variable itself."""
+    """The `tf.Variable`s that hold the state of a model or an optimizer; a variable itself."""
     if isinstance(thing, keras.Model):
         return tf_variables(thing)
     if not isinstance(thing, keras.optimizers.Optimizer):
@@ -120,12 +120,12 @@ def state_variables(thing: keras.Model | keras.optimizers.Optimizer | tf.Variabl
 
 
 def with_loss_scaling(optimizer: keras.optimizers.Optimizer) -> keras.optimizers.Optimizer:
-    """Wrap an optimizer for float16 training: a dynamic loss scale, bad steps left out."""
+    """Wrap an optimizer for float16: dynamic loss scale, steps with infinite gradients skipped."""
     return keras.mixed_precision.LossScaleOptimizer(optimizer)
 
 
 def scaled_loss(optimizer: keras.optimizers.Optimizer, loss: Tensor) -> Tensor:
-    """The loss to differentiate: times the loss scale where the optimizer keeps one."""
+    """The loss to differentiate: multiplied by the loss scale if the optimizer has one."""
     if not isinstance(optimizer, keras.mixed_precision.LossScaleOptimizer):
         return loss
     return optimizer.scale_loss(loss) if IS_KERAS_3 else optimizer.get_scaled_loss(loss)
@@ -133,7 +133,7 @@ def scaled_loss(optimizer: keras.optimizers.Optimizer, loss: Tensor) -> Tensor:
 
 def unscaled_gradients(optimizer: keras.optimizers.Optimizer,
                        gradients: list[Tensor]) -> list[Tensor]:
-    """Undo `scaled_loss` on its gradients."""
+    """Divide gradients of a `scaled_loss` by the loss scale."""
     if not isinstance(optimizer, keras.mixed_precision.LossScaleOptimizer):
         return gradients
     if IS_KERAS_3:
@@ -146,23 +146,23 @@ def apply_reduced_gradients(optimizer: keras.optimizers.Optimizer, gradients: li
                             variables: Sequence) -> None:
     """Apply gradients that are unscaled and already summed over the replicas."""
     if not IS_KERAS_3:
-        # The optimizer of an NPU knows no such argument, and one device adds up nothing.
+        # An NPU's optimizer lacks this argument, and one device has nothing to sum.
         several = tf.distribute.get_strategy().num_replicas_in_sync > 1
         optimizer.apply_gradients(zip(gradients, variables), **(
             {"experimental_aggregate_gradients": False} if several else {}))
         return
     if isinstance(optimizer, keras.mixed_precision.LossScaleOptimizer):
-        # It divides by its scale itself; the scale is a power of two, so nothing is lost.
+        # It divides by its scale itself; a power of two, so nothing is lost.
         scale = tf.convert_to_tensor(optimizer.dynamic_scale)
         gradients = [gradient * scale for gradient in gradients]
     optimizer.apply_gradients(zip(gradients, variables))
 
 
 def learning_rate(optimizer: keras.optimizers.Optimizer) -> Tensor:
-    """The rate of the step under way, as a tensor."""
+    """The learning rate of the current step, as a tensor."""
     return tf.convert_to_tensor(getattr(optimizer, "inner_optimizer", optimizer).learning_rate)
 
 
 def set_learning_rate(optimizer: keras.optimizers.Optimizer, value: float | Tensor) -> None:
-    """Set the rate of the next step."""
+    """Set the learning rate of the next step."""
     getattr(optimizer, "inner_optimizer", optimizer).learning_rate = value

@@ -33,18 +33,18 @@ PIXEL_LOSSES = {"l1": l1, "mse": mse, "charbonnier": charbonnier}
 
 def perceptual(features: Callable[[tf.Tensor], list[tf.Tensor]], distance: Loss,
                weights: Sequence[float]) -> Loss:
-    """The distance of two images in the features of a network such as `vgg.VggFeatures`.
+    """The distance between two images in the features of a network.
 
     Args:
-        features: function of images to a list of feature maps.
-        distance: function of two feature maps to a scalar, e.g. `l1`.
-        weights: one for each feature map.
+        features: function from images to a list of feature maps, e.g. a `VggFeatures`.
+        distance: function from two feature maps to a scalar, e.g. `l1`.
+        weights: one per feature map.
 
     Returns:
-        function of (sr, hr), both (N, H, W, 3) in [0, 255], to a float32 scalar.
+        function from (sr, hr), both (N, H, W, 3) in [0, 255], to a float32 scalar.
     """
     def loss(sr, hr):
-        # Two passes and not one of both: the way back is then through that of the SR images alone.
+        # Two passes instead of one of both, so that the gradient goes through SR's alone.
         truth = features(tf.stop_gradient(hr))
         return tf.add_n([weight * distance(a, tf.stop_gradient(b))
                          for weight, a, b in zip(weights, features(sr), truth)])

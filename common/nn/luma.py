@@ -1,4 +1,4 @@
-"""The frame of networks that refine the luma of an image that bicubic has enlarged already."""
+"""Networks that refine the luma of a bicubic enlargement: their common part."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from common.scales import scale_name, scale_tuple
 
 layers = keras.layers
 
-CORE = "luma_network"  # what the model that refines luma is called within the whole
+CORE = "luma_network"  # name of the luma model within the whole one
 
 
 def luma_model(name: str, scale: int | Sequence[int], core: keras.Model) -> keras.Model:
@@ -21,8 +21,8 @@ def luma_model(name: str, scale: int | Sequence[int], core: keras.Model) -> kera
     Args:
         name: of the model.
         scale: integer, or a tuple of them for one model that shares the core.
-        core: a Keras model named `CORE`, (N, H, W, 1) -> (N, H, W, 1), on luma of the studio range
-            in [0, 255].
+        core: a Keras model named `CORE`, (N, H, W, 1) -> (N, H, W, 1), on luma in the studio range
+            (16..235).
 
     Returns:
         a Keras model: RGB float32 (N, H, W, 3) in [0, 255] -> (N, H*scale, W*scale, 3), unclipped;
@@ -42,10 +42,11 @@ def luma_model(name: str, scale: int | Sequence[int], core: keras.Model) -> kera
 
 
 def luma_heads(model: keras.Model, options: Any) -> dict[int | None, keras.Model]:
-    """What training runs of a luma model, as `heads` of a `PixelStep`.
+    """The models that training runs, as `heads` of a `PixelStep`.
 
-    {scale: model from RGB to the refined luma (N, H*scale, W*scale, 1)} over the same layers; for
-    luma patches (--dataset hdf5) the core alone, whatever the scale.
+    Returns:
+        {scale: model from RGB to the refined luma (N, H*scale, W*scale, 1)} over the same layers;
+        for luma patches (--dataset hdf5) {None: the core}.
     """
     if options.dataset == "hdf5":
         return {None: model.get_layer(CORE)}
@@ -54,9 +55,9 @@ def luma_heads(model: keras.Model, options: Any) -> dict[int | None, keras.Model
 
 
 def luma_loss(name: str) -> Callable:
-    """A pixel loss between a luma head's output and the luma of the HR patch, both in [0, 1].
+    """A pixel loss between a luma head's output and the luma of the HR patch, both over 255.
 
-    The HR patch is RGB, or luma (one channel), in [0, 255].
+    The HR patch is RGB or luma (one channel) in [0, 255].
     """
     loss, to_ycbcr = PIXEL_LOSSES[name], RgbToYcbcr()
 

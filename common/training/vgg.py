@@ -1,9 +1,13 @@
-"""VGG19 features (arXiv 1409.1556): where two images look alike to a trained eye."""
+"""VGG19 features (arXiv 1409.1556) for perceptual losses."""
 
+from __future__ import annotations
+
+import os
+from collections.abc import Sequence
 from pathlib import Path
 
 from common.cli import UserError, one_line
-from common.nn.keras_compat import keras
+from common.nn.keras_compat import Tensor, keras
 from common.nn.layers import ShiftScale
 from common.weights import source as foreign_weights
 
@@ -26,17 +30,19 @@ class VggFeatures:
     Args:
         weights: path of `vgg19_weights_tf_dim_ordering_tf_kernels_notop.h5`; None: see
             `find_weights`.
-        layer_names: which, e.g. ("conv5_4",) or ("conv2_2", "conv5_4").
-        before_relu: the convolutions' outputs as they are, as ESRGAN has them (arXiv 1809.00219).
+        layer_names: e.g. ("conv5_4",) or ("conv2_2", "conv5_4").
+        before_relu: take the convolutions' outputs before the ReLU, like ESRGAN (arXiv 1809.00219).
         scale: factor of all features. SRGAN's 1/12.75 brings them to the range of the images
-            (arXiv 1609.04802). Where a program gives VGG19 images of another range, e.g. [-1, 1],
-            1/127.5 makes its features of those here, as far as the network is linear.
+            (arXiv 1609.04802). For a program whose VGG19 sees images in [-1, 1], 1/127.5 gives
+            about its features; exactly, if the network were linear.
 
     Raises:
-        UserError: an unknown layer, or no weights, or a file that holds others.
+        UserError: an unknown layer, no weights, or a file of another network.
     """
 
-    def __init__(self, weights=None, layer_names=("conv5_4",), before_relu=True, scale=1 / 12.75):
+    def __init__(self, weights: str | os.PathLike | None = None,
+                 layer_names: Sequence[str] = ("conv5_4",), before_relu: bool = True,
+                 scale: float = 1 / 12.75):
         unknown = [name for name in layer_names if name not in LAYERS]
         if unknown or not layer_names:
             raise UserError(f"no VGG19 layer {', '.join(unknown) or 'named'}; it has "
@@ -45,18 +51,18 @@ class VggFeatures:
         self.model = build(layer_names, before_relu, scale)
         load(self.model, path)
 
-    def __call__(self, images):
-        """A list of float32 feature maps of RGB images (N, H, W, 3) in [0, 255]."""
+    def __call__(self, images: Tensor) -> list[Tensor]:
+        """The float32 feature maps of RGB images (N, H, W, 3) in [0, 255]."""
         features = self.model(images, training=False)
         return list(features) if isinstance(features, (list, tuple)) else [features]
 
 
-def build(layer_names, before_relu=True, scale=1.0):
-    """VGG19 up to the deepest of some layers, with unset weights that do not learn.
+def build(layer_names: Sequence[str], before_relu: bool = True, scale: float = 1.0) -> keras.Model:
+    """Build VGG19 up to the deepest of some layers, with random weights that do not learn.
 
     Returns:
-        a Keras model: RGB float32 (N, H, W, 3) in [0, 255] to one float32 feature map for each
-        name, at 1, 1/2, ... 1/16 of the size, times `scale`.
+        a Keras model: RGB float32 (N, H, W, 3) in [0, 255] to one float32 feature map per name, at
+        1, 1/2, ... 1/16 of the size, times `scale`.
     """
     image = keras.Input((None, None, 3), name="image")
     x = ShiftScale([-mean for mean in IMAGENET_MEAN], name="subtract_mean")(image)
@@ -78,11 +84,11 @@ def build(layer_names, before_relu=True, scale=1.0):
     return model
 
 
-def load(model, path):
-    """Copy the arrays of Keras's VGG19 file, with or without its dense layers, into `build`'s.
+def load(model: keras.Model, path: str | os.PathLike) -> None:
+    """Load Keras's VGG19 file, with or without its dense layers, into a model from `build`.
 
     Raises:
-        UserError: another file; it says what is wrong with it.
+        UserError: the file holds something else; it says what.
     """
     source = foreign_weights.read(path, {"keras": "VGG19 as Keras publishes it"}, "VGG19")
     for layer in model.layers:
@@ -93,22 +99,22 @@ def load(model, path):
         if [array.shape for array in arrays] != shapes:
             raise source.unfit(f"{layer.name} has arrays of {[a.shape for a in arrays]}, not of "
                                f"{shapes}")
-        if layer.name == "block1_conv1":  # the file's is for blue, green, red
+        if layer.name == "block1_conv1":  # the file has it for blue, green, red
             arrays[0] = arrays[0][:, :, ::-1]
         layer.set_weights(arrays)
 
 
-def find_weights(path=None):
-    """The VGG19 weight file: the one named, else `h5/` here or in the repository, else Keras's.
+def find_weights(path: str | os.PathLike | None = None) -> Path:
+    """Find the VGG19 weight file: `path`, else in `h5/` here or in the repository, else download.
 
     Keras keeps its download in `~/.keras/models`.
 
     Raises:
-        UserError: none can be had; it says which file to put where.
+        UserError: there is none; it says which file to put where.
     """
     if path is not None:
         if not Path(path).is_file():
-            raise UserError(f"no VGG19 weights {path}; correct --vgg_weights")
+            raise UserError(f"no VGG19 weights at {path}; correct --vgg_weights")
         return Path(path)
     for folder in (Path(), Path(__file__).resolve().parents[2]):
         if (folder / MODELZOO_PLACE).is_file():

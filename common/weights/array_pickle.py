@@ -1,8 +1,8 @@
-"""Pickles of NumPy arrays, as PaddlePaddle's `.pdparams` are, read without running any code.
+"""Read pickles of NumPy arrays, such as PaddlePaddle's `.pdparams`, without running any code.
 
-A pickle says which functions rebuild what it holds. Here the few names that arrays in dictionaries
-need stand for the functions below, which only look at shapes and bytes, and others are refused.
-That also reads the files of either NumPy, 1 or 2, with any of them.
+A pickle names the functions that rebuild its contents. Here the few names that arrays in
+dictionaries need are mapped to the functions below, which only handle shapes and bytes; any other
+name is refused. So the files of NumPy 1 and 2 can be read with either.
 """
 
 from __future__ import annotations
@@ -15,18 +15,18 @@ import numpy as np
 
 
 class Refused(Exception):
-    """The pickle names what is no part of an array; its text is that name."""
+    """The pickle names an object that is not part of an array; the text is that name."""
 
 
 def load(file: BinaryIO) -> object:
-    """The dictionaries, lists, numbers, texts and arrays in a pickle.
+    """Read the dictionaries, lists, numbers, texts and arrays of a pickle.
 
     Args:
         file: an open binary file.
 
     Raises:
-        Refused: it holds other objects; nothing of theirs was run.
-        Exception: of many kinds, for a damaged file.
+        Refused: it holds other objects; none of their code was run.
+        Exception: of various types, for a damaged file.
     """
     return _plain(_Reader(file, encoding="latin1").load())
 
@@ -44,7 +44,7 @@ class _Type:
 
 
 class _Array:
-    """Stands for an array that its state is still to be given to."""
+    """Stands for an array until its state is set."""
 
     def __init__(self, *_):
         self.array = None
@@ -85,7 +85,7 @@ class _Reader(pickle.Unpickler):
 
 
 def _plain(value):
-    """The same with arrays in place of what stood for them."""
+    """The value with arrays instead of their stand-ins."""
     if isinstance(value, _Array):
         return value.array
     if isinstance(value, dict):

@@ -13,7 +13,7 @@ from common.weights.readers import read_arrays
 
 
 class Source:
-    """The arrays of a file, to be taken one by one.
+    """The arrays of a file; a converter takes them one by one.
 
     Args:
         path, what: the file and the network that it should hold, for messages.
@@ -21,7 +21,7 @@ class Source:
         arrays: dict of name -> array. MATLAB: `struct.field.index`; a checkpoint: the variables'
             names without the optimizer's slots; Keras: `layer/index`, in a model within the model
             `outer/layer/index`; PyTorch and PaddlePaddle: the state's keys.
-        note: what was chosen of the file, as a line for the user; else "".
+        note: which of several networks in the file was chosen, as a line for the user, or "".
     """
 
     def __init__(self, path: str | os.PathLike, kind: str, arrays: dict[str, np.ndarray], what: str,
@@ -33,24 +33,24 @@ class Source:
         return name in self.arrays
 
     def count(self, pattern: str) -> int:
-        """How many of `pattern.format(0)`, `pattern.format(1)`, ... there are without a gap."""
+        """The number of arrays named `pattern.format(0)`, `pattern.format(1)`, ... up to a gap."""
         number = 0
         while pattern.format(number) in self.arrays:
             number += 1
         return number
 
     def take(self, name: str) -> np.ndarray:
-        """Take an array out.
+        """Remove an array and return it.
 
         Raises:
-            UserError: there is none of this name.
+            UserError: there is no array of this name.
         """
         if name not in self.arrays:
             raise self.unfit(f"it lacks {name}")
         return self.arrays.pop(name)
 
     def finish(self) -> None:
-        """Check that all arrays were taken: others would belong to another network.
+        """Check that all arrays were taken; others would mean that this is another network.
 
         Raises:
             UserError: some were not; it names them.
@@ -59,13 +59,13 @@ class Source:
             raise self.unfit(f"it also has {self.names()}")
 
     def names(self, most: int = 3) -> str:
-        """The first names of the arrays that are left, for a message."""
+        """The names of the first arrays left, for a message."""
         names = list(self.arrays)
         return ", ".join(names[:most]) + (f" and {len(names) - most} more" if len(names) > most
                                           else "")
 
     def unfit(self, reason: str) -> UserError:
-        """The `UserError` that this file of the right kind holds another network."""
+        """A `UserError` that says that this file of the right kind holds another network."""
         return UserError(f"{self.path} is {KINDS[self.kind]} but not of {self.what}: {reason}")
 
 
@@ -74,14 +74,14 @@ def read(path: str | os.PathLike, kinds: dict[str, str], what: str) -> Source:
 
     Args:
         path: the file.
-        kinds: the kinds that will do, as a dict of key of `KINDS` -> which files of that kind.
+        kinds: accepted kinds, as a dict of key of `KINDS` -> which files of that kind.
         what: name of the network that they hold, for messages.
 
     Returns:
         a `Source`.
 
     Raises:
-        UserError: no such file, of another kind, damaged, or a package for it is not installed.
+        UserError: the file is missing, of another kind or damaged, or needs a missing package.
     """
     kind, text = recognise(path)
     if kind not in kinds:
@@ -98,10 +98,10 @@ def torch_conv(source: Source, name: str, shuffle: int = 1, unshuffle: int = 1) 
 
     Args:
         source: a `Source`.
-        name: of the layer: `name.weight` (O, I, H, W) and `name.bias`.
+        name: of the layer, which has `name.weight` (O, I, H, W) and `name.bias`.
         shuffle: block size of the pixel shuffle that follows. Its channels are C-major in PyTorch
             (c*b*b + row*b + column) and C-minor in TensorFlow ((row*b + column)*C + c).
-        unshuffle: block size of the pixel unshuffle before it, which differs in the same way.
+        unshuffle: block size of the pixel unshuffle before it, whose order differs likewise.
     """
     kernel, bias = source.take(f"{name}.weight"), source.take(f"{name}.bias")
     if (kernel.ndim != 4 or bias.shape != kernel.shape[:1] or len(bias) % shuffle**2
@@ -113,7 +113,7 @@ def torch_conv(source: Source, name: str, shuffle: int = 1, unshuffle: int = 1) 
 
 
 def torch_batch_norm(source: Source, name: str) -> list[np.ndarray]:
-    """Take a batch normalisation of PyTorch or PaddlePaddle in the order that Keras keeps.
+    """Take a batch normalisation of PyTorch or PaddlePaddle in Keras's order.
 
     Returns:
         [gamma, beta, moving mean, moving variance].
@@ -122,23 +122,23 @@ def torch_batch_norm(source: Source, name: str) -> list[np.ndarray]:
             for part in ("weight", "bias", "running_mean", "running_var")]
 
 
-# The layers of a Keras file -> the number of dimensions of their arrays, and their name.
+# Kind of a Keras layer -> the numbers of dimensions of its arrays, and its name in messages.
 _KERAS_LAYERS = {"conv": ((4, 1), "a convolution with a bias"),
                  "norm": ((1, 1, 1, 1), "a batch normalisation"), "prelu": ((3,), "a PReLU")}
 
 
 def keras_layers(source: Source, *kinds: str) -> list[list[list[np.ndarray]]]:
-    """Take all layers of a Keras file whose layers have nothing but running numbers.
+    """Take all layers of a Keras file that names its layers by running numbers only.
 
     Args:
         source: a `Source`.
-        kinds: of "conv", "norm" and "prelu" those that the network has.
+        kinds: those of "conv", "norm" and "prelu" that the network has.
 
     Returns:
-        for each of these kinds the list of its layers' lists of arrays, in order of the numbers.
+        for each kind a list of its layers, each a list of arrays, in order of the numbers.
 
     Raises:
-        UserError: there is a layer of another kind.
+        UserError: the file has a layer of another kind.
     """
     found = {_KERAS_LAYERS[kind][0]: [] for kind in kinds}
     names = {name.rpartition("/")[0] for name in source.arrays}

@@ -21,9 +21,9 @@ def build(scale: int | Sequence[int], num_features: int = 64, num_states: int = 
           num_recursions: int = 16, output_every: int = 1) -> keras.Model:
     """Build BSRN; the defaults are the paper's.
 
-    One module is applied again and again to the features and a state beside them. Each recursion
-    gives an image, and their mean, the later the heavier, is the answer; so a network with fewer
-    recursions and the same weights gives a cheaper answer.
+    One module is applied repeatedly to the features and a state beside them. Each recursion gives
+    an image, and the output is their mean, later ones weighted more; so fewer recursions with the
+    same weights give a cheaper network.
 
     Args:
         scale: 2, 3 or 4, or a tuple of them for one network with shared features.
@@ -52,7 +52,7 @@ def build(scale: int | Sequence[int], num_features: int = 64, num_states: int = 
 
 
 def recursions(x: Tensor, num_features: int, num_states: int, count: int) -> list[Tensor]:
-    """Apply the one module `count` times; the features after each."""
+    """Apply the one module `count` times; returns the features after each."""
     width = num_features + num_states
     first = conv(width, "module_conv1", activation="relu", kernel_initializer=small())
     second = conv(width, "module_conv2", kernel_initializer=small())
@@ -70,12 +70,12 @@ def recursions(x: Tensor, num_features: int, num_states: int, count: int) -> lis
 
 
 def small() -> keras.initializers.Initializer:
-    """A new initializer for each layer: one of Keras 3 gives the same values again and again."""
+    """A new initializer; Keras 3 repeats the values of one that is used twice."""
     return keras.initializers.VarianceScaling(1e-4, "fan_in", "truncated_normal")
 
 
 def upscaler(scale: int, num_features: int) -> Callable[[Tensor], Tensor]:
-    """conv3, ReLU and pixel shuffle, twice for x4, then conv3 to an image around 0."""
+    """conv3, ReLU and pixel shuffle, twice for x4, then conv3 to an image centred on 0."""
     stages = [(conv(num_features * block**2, f"upscale_x{scale}_conv{i + 1}", activation="relu"),
                block) for i, block in enumerate([2, 2] if scale == 4 else [scale])]
     last = conv(3, f"last_conv_x{scale}", dtype="float32")
@@ -88,11 +88,11 @@ def upscaler(scale: int, num_features: int) -> Callable[[Tensor], Tensor]:
 
 
 def intermediate_outputs(model: keras.Model, scale: int) -> keras.Model:
-    """The same layers as a model that gives the image of every output recursion, as a list."""
+    """A model of the same layers that returns the images of all output recursions as a list."""
     images = model.get_layer(f"ensemble_x{scale}").input
     return keras.Model(model.input, images if isinstance(images, list) else [images])
 
 
 def conv(filters: int, name: str, **kwargs) -> keras.layers.Layer:
-    """A 3x3 convolution with zeros around."""
+    """A 3x3 convolution that keeps the size."""
     return layers.Conv2D(filters, 3, padding="same", name=name, **kwargs)

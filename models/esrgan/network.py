@@ -24,8 +24,8 @@ def build(scale: int, num_blocks: int = 23, num_filters: int = 64,
           num_growth: int = 32) -> keras.Model:
     """Build RRDBNet; the defaults are the paper's.
 
-    x2 and x1 are Real-ESRGAN's (arXiv 2107.10833): the x4 network on an image whose pixels are
-    moved into channels, 2x2 and 4x4 of them to one; other sizes are padded with their edge.
+    x2 and x1 are Real-ESRGAN's (arXiv 2107.10833): the x4 network after a pixel unshuffle by 2 and
+    by 4; an image of another size is padded with its edge.
 
     Args:
         scale: 1, 2 or 4.
@@ -56,7 +56,7 @@ def build(scale: int, num_blocks: int = 23, num_filters: int = 64,
 
 
 def rrdb(x: Tensor, num_filters: int, num_growth: int, name: str) -> Tensor:
-    """Three dense blocks, a fifth of them added to their input (figure 4 of the paper)."""
+    """Three dense blocks, their output times 0.2 added to the input (figure 4 of the paper)."""
     y = x
     for j in range(1, 4):
         y = dense_block(y, num_filters, num_growth, f"{name}_dense{j}")
@@ -64,7 +64,7 @@ def rrdb(x: Tensor, num_filters: int, num_growth: int, name: str) -> Tensor:
 
 
 def dense_block(x: Tensor, num_filters: int, num_growth: int, name: str) -> Tensor:
-    """Five convolutions, each of all that came before it, a fifth of them added to the input."""
+    """Five convolutions, each of all features before it, the last times 0.2 added to the input."""
     features = [x]
     for k in range(1, 5):
         y = residual_conv(num_growth, f"{name}_conv{k}")(concatenated(features, f"{name}_in{k}"))
@@ -74,20 +74,22 @@ def dense_block(x: Tensor, num_filters: int, num_growth: int, name: str) -> Tens
 
 
 def concatenated(features: list[Tensor], name: str) -> Tensor:
+    """The features side by side; a single one as it is."""
     return features[0] if len(features) == 1 else layers.Concatenate(name=name)(features)
 
 
 def lrelu(x: Tensor, name: str) -> Tensor:
+    """Leaky ReLU of slope 0.2."""
     return layers.LeakyReLU(0.2, name=name)(x)
 
 
 def conv(filters: int, name: str,
          initializer: Callable[[], keras.initializers.Initializer] = fan_in_uniform,
          ) -> keras.layers.Layer:
-    """A 3x3 convolution; `initializer` makes a new initializer for it."""
+    """A 3x3 convolution that keeps the size; `initializer` makes its initializer."""
     return layers.Conv2D(filters, 3, padding="same", kernel_initializer=initializer(), name=name)
 
 
 def residual_conv(filters: int, name: str) -> keras.layers.Layer:
-    """One within a dense block: it starts at a tenth of He's weights, for a deep network's sake."""
+    """A convolution of a dense block; starts at a tenth of He's weights, as deep networks need."""
     return conv(filters, name, lambda: he_normal(0.1))

@@ -18,7 +18,7 @@ def build(scale: int, kernels: Sequence[int] = (9, 5, 5),
     """Build SRCNN: RGB in and out, the network on luma, between bicubic enlargement and colour.
 
     Args:
-        scale: 2, 3 or 4; the layers are the same, the weights are not.
+        scale: 2, 3 or 4; all have the same layers.
         kernels: sides of the three kernels: (9, 1, 5), (9, 3, 5) or (9, 5, 5) in the paper.
         num_filters: features after the first and the second layer.
 
@@ -29,14 +29,14 @@ def build(scale: int, kernels: Sequence[int] = (9, 5, 5),
 
 
 def core(kernels: Sequence[int], num_filters: Sequence[int]) -> keras.Model:
-    """The luma network: (N, H, W, 1), the enlarged image's luma in [0, 255], to it refined.
+    """Build the luma network: (N, H, W, 1) luma of the enlarged image in [0, 255] -> refined luma.
 
-    The paper starts every layer with a deviation of 0.001; only the last one does here, since the
-    others then need thousands of steps to begin with.
+    The paper initialises every layer with a deviation of 0.001; here only the last one, since the
+    others would need thousands of steps to start learning.
     """
     luma = keras.Input((None, None, 1), name="luma")
-    # The paper's convolutions have no padding. Here the image's edge is repeated once before them,
-    # so that the output keeps the size and no zeros enter.
+    # The paper's convolutions have no padding. Here the edge is repeated before them, so that the
+    # output keeps the size and no zeros enter.
     x = EdgePad(sum(side // 2 for side in kernels), name="pad")(luma)
     x = ShiftScale(0.0, 1 / 255, name="to_unit")(x)
     for i, (side, filters) in enumerate(zip(kernels[:2], num_filters), 1):

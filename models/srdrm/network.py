@@ -59,5 +59,5 @@ def residual_block(x: Tensor, num_filters: int, name: str) -> Tensor:
 
 
 def conv(filters: int, kernel: int, name: str, **kwargs) -> keras.layers.Layer:
-    """A convolution padded to its input's size; an even kernel has the odd zero below and right."""
+    """A convolution that keeps the size; for an even kernel the odd zero is below and right."""
     return layers.Conv2D(filters, kernel, padding="same", name=name, **kwargs)

@@ -56,22 +56,22 @@ def srresnet(lr: Tensor, scale: int, num_blocks: int, num_filters: int) -> Tenso
 
 
 def keras_srgan(lr: Tensor, scale: int, num_blocks: int, num_filters: int) -> Tensor:
-    """The paper's trunk with LR in [-1, 1], and repeated pixels in place of pixel shuffles."""
+    """The paper's trunk with LR in [-1, 1], and repeated pixels instead of pixel shuffles."""
     if scale == 3:
-        raise UserError("the keras variant of srgan has scales 2 and 4, not 3; take srresnet or "
+        raise UserError("the keras variant of srgan has scales 2 and 4, not 3; choose srresnet or "
                         "msrresnet")
     x = trunk(ShiftScale(-127.5, 1 / 127.5, name="to_unit")(lr), num_blocks, num_filters,
               {"momentum": 0.5, "epsilon": 1e-3}, first_alpha=0.0)
     for i, stage in enumerate(stages(scale)):
         x = conv(num_filters * 4, 3, f"upsample{i}_conv")(x)
-        # Before the enlargement and not after it: the same at a quarter of the cost.
+        # Before the enlargement instead of after it: the same at a quarter of the cost.
         x = layers.LeakyReLU(0.2, name=f"upsample{i}_lrelu")(x)
         x = NearestUpscale(stage, name=f"upsample{i}_nearest")(x)
     return tanh_image(conv(3, 9, "tail")(x))
 
 
 def msrresnet(lr: Tensor, scale: int, num_blocks: int, num_filters: int) -> Tensor:
-    """Residual blocks without batch normalisation, and a bilinear image to which they add."""
+    """Residual blocks without batch normalisation, added to a bilinear enlargement."""
     def lrelu(x, name):
         return layers.LeakyReLU(0.1, name=name)(x)
 
@@ -115,23 +115,23 @@ def trunk(image: Tensor, num_blocks: int, num_filters: int,
 
 
 def stages(scale: int) -> tuple[int, ...]:
-    """The enlargements that follow each other: 2 and 3 are one, 4 is twice 2."""
+    """Factors of the successive enlargements: one for 2 and 3, 2 and 2 for 4."""
     return (2, 2) if scale == 4 else (scale,)
 
 
 def tanh_image(x: Tensor) -> Tensor:
-    """tanh in float32, and its [-1, 1] to [0, 255]."""
+    """tanh in float32, then [-1, 1] to [0, 255]."""
     x = layers.Activation("tanh", dtype="float32", name="tanh")(x)
     return ShiftScale(1, 127.5, name="to_range")(x)
 
 
 def batch_normalisation(name: str, momentum: float = 0.9,
                         epsilon: float = 1e-5) -> keras.layers.Layer:
-    """Batch normalisation with PyTorch's numbers; its momentum 0.1 is 0.9 in Keras's terms."""
+    """Batch normalisation with PyTorch's defaults; its momentum 0.1 is Keras's 0.9."""
     return layers.BatchNormalization(momentum=momentum, epsilon=epsilon, name=name)
 
 
 def conv(filters: int, kernel_size: int, name: str, **kwargs) -> keras.layers.Layer:
-    """A convolution that keeps the size; see `fan_in_uniform` for how it starts."""
+    """A convolution that keeps the size, by default initialised with `fan_in_uniform`."""
     return layers.Conv2D(filters, kernel_size, padding="same", name=name,
                          **{"kernel_initializer": fan_in_uniform(), **kwargs})

@@ -18,7 +18,7 @@ def build(scale: int | Sequence[int], num_layers: int = 20, num_filters: int = 6
     """Build VDSR: RGB in and out, the network on luma, between bicubic enlargement and colour.
 
     Args:
-        scale: 2, 3 or 4, or a tuple of them: the weights are the same for every scale.
+        scale: 2, 3 or 4, or a tuple of them; all scales share the weights.
         num_layers: convolutions of the luma network.
         num_filters: features between them.
 
@@ -30,7 +30,7 @@ def build(scale: int | Sequence[int], num_layers: int = 20, num_filters: int = 6
 
 
 def core(num_layers: int, num_filters: int) -> keras.Model:
-    """The luma network: (N, H, W, 1), the enlarged image's luma in [0, 255], to it refined."""
+    """Build the luma network: luma (N, H, W, 1) of the enlarged image in [0, 255] -> refined."""
     convs = [layers.Conv2D(num_filters, 3, padding="same", activation="relu",
                            kernel_initializer="he_normal", name=f"conv{i}")
              for i in range(1, num_layers)]

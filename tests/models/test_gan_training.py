@@ -114,7 +114,7 @@ def test_the_second_stage_starts_from_weights_that_are_named(tmp_path, command):
 
 
 @pytest.mark.parametrize("name, more, words", [
-    ("srgan", ["--vgg_weights", "none.h5"], "no VGG19 weights none.h5; correct --vgg_weights"),
+    ("srgan", ["--vgg_weights", "none.h5"], "no VGG19 weights at none.h5; correct --vgg_weights"),
     ("srgan", ["--vgg_weights", str(ROOT / "README.md")], "README.md"),
     ("esrgan", ["--discriminator", "vgg", "--patch_size", "10"], "multiple of 32"),
     ("esrgan", ["--lr_schedule", "cosine", "--periods", "[2,1]"], "add up to 3, not to the 40"),
