@@ -1,5 +1,9 @@
 """What the tests share."""
 
+import contextlib
+import functools
+import importlib
+import io
 import json
 import logging
 import os
@@ -127,23 +131,38 @@ def forked(tmp_path):
     return fork
 
 
-@pytest.fixture
-def call(capsys, monkeypatch):
+@pytest.fixture(scope="session")
+def call():
     """Run a command of the zoo in this process: `call(evaluate.main, ..., cwd=folder)`.
 
-    Returns what `run` returns: `run_command` around it gives the status and the line of an error.
+    `main` may be the name of a module that has it. Returns what `run` returns: `run_command` around
+    it gives the status and the line of an error.
     """
     def call_main(main, *arguments, cwd, env=None):
         from common.cli import run_command
 
-        capsys.readouterr()
-        with monkeypatch.context() as patch, pytest.raises(SystemExit) as end:
+        main = importlib.import_module(main).main if isinstance(main, str) else main
+        out, err = io.StringIO(), io.StringIO()
+        with pytest.MonkeyPatch.context() as patch, contextlib.redirect_stdout(out), \
+                contextlib.redirect_stderr(err), pytest.raises(SystemExit) as end:
             patch.chdir(cwd)
             for name, value in (env or {}).items():
                 patch.setenv(name, value)
             run_command(main, list(map(str, arguments)))
-        return subprocess.CompletedProcess(arguments, end.value.code, *capsys.readouterr())
+        return subprocess.CompletedProcess(arguments, end.value.code, out.getvalue(),
+                                           err.getvalue())
     return call_main
+
+
+@pytest.fixture(scope="session")
+def small_flags():
+    """The flags of a model's train command that make its network small: `small_flags(name)`."""
+    def of(name):
+        import models
+
+        return [word for option, value in models.model(name).small.items()
+                for word in (f"--{option}", json.dumps(value))]
+    return of
 
 
 @pytest.fixture(scope="session")
@@ -219,20 +238,26 @@ def vgg_file(tmp_path_factory):
     return path
 
 
-@pytest.fixture
-def rank_table(tmp_path):
-    """The environment of a process of several on NPUs: `rank_table(size, rank)`.
+@pytest.fixture(scope="session")
+def rank_tables():
+    """The environment of a process of several on NPUs: `rank_tables(folder, size, rank)`.
 
-    The stand-in's processes of one run exchange values through a folder of `tmp_path`.
+    The stand-in's processes of one run exchange values through a folder within `folder`.
     """
-    def environment(size, rank, exchange="exchange"):
+    def environment(folder, size, rank, exchange="exchange"):
         devices = [{"device_id": str(i), "device_ip": f"192.168.1.{i + 8}", "rank_id": str(i)}
                    for i in range(size)]
         table = {"version": "1.0", "status": "completed", "server_count": "1",
                  "server_list": [{"server_id": "127.0.0.1", "device": devices}]}
-        (tmp_path / exchange).mkdir(exist_ok=True)
-        (tmp_path / "rank_table.json").write_text(json.dumps(table))
+        (folder / exchange).mkdir(exist_ok=True)
+        (folder / "rank_table.json").write_text(json.dumps(table))
         return {"RANK_SIZE": str(size), "RANK_ID": str(rank), "ASCEND_DEVICE_ID": str(rank),
-                "RANK_TABLE_FILE": str(tmp_path / "rank_table.json"), "JOB_ID": "10087",
-                "NPU_STANDIN_EXCHANGE": str(tmp_path / exchange)}
+                "RANK_TABLE_FILE": str(folder / "rank_table.json"), "JOB_ID": "10087",
+                "NPU_STANDIN_EXCHANGE": str(folder / exchange)}
     return environment
+
+
+@pytest.fixture
+def rank_table(tmp_path, rank_tables):
+    """The same in a test's own folder: `rank_table(size, rank)`."""
+    return functools.partial(rank_tables, tmp_path)

@@ -1,4 +1,4 @@
-"""Every model trained by its run_npu.sh on stand-ins for the adapter: on one NPU, and on two.
+"""Every model trained on stand-ins for the adapter: on one NPU, and on two.
 
 The stand-ins (tests/standins) compute on the CPU and really exchange values between processes.
 """
@@ -15,70 +15,96 @@ import numpy as np
 import pytest
 
 import models
-from common.nn.keras_compat import IS_KERAS_3
 from common.training.events import read_metrics
 from common.weights import read_arrays
 
-pytestmark = pytest.mark.skipif(IS_KERAS_3, reason="npu_device exists for TensorFlow 2.6.5 alone")
+# npu_device exists for TensorFlow 2.6.5 alone.
+pytestmark = [pytest.mark.stack("ascend"), pytest.mark.process]
 
 ROOT = Path(__file__).resolve().parents[2]
-STEPS = 3
-THREE = ["--batch_size", "4", "--train_steps", str(STEPS), "--val_images", "1", "--val_every",
-         str(STEPS), "--log_every", "1", "--warmup_steps", "0", "--patch_size", "16",
-         "--deterministic", "true", "--op_compiler_cache_mode", "force"]
-GAN = ["--num_blocks", "1", "--num_filters", "8", "--stage", "gan", "--perceptual_weight", "0.1",
-       "--vgg_layers", "[conv2_1]"]
-SMALL = {
-    "bsrn": ["--num_features", "8", "--num_states", "8", "--num_recursions", "2"],
-    "edsr": ["--num_blocks", "1", "--num_filters", "8"],
-    "esrgan": GAN,
-    "srcnn": ["--num_filters", "[16,8]"],
-    "srdrm": GAN,
-    "srgan": GAN,
-    "vdsr": ["--num_layers", "4", "--num_filters", "8"],
-}
+STEPS, LONG = 3, 30
+SHORT = ["--chip", "npu", "--preset", "demo", "--batch_size", "4", "--val_images", "1",
+         "--log_every", "1", "--warmup_steps", "0", "--patch_size", "16", "--deterministic", "true",
+         "--op_compiler_cache_mode", "force"]
 # Their discriminators or generators normalise by the batch, of which each process has a share.
-BATCH_STATISTICS = {"esrgan", "srdrm", "srgan"}
-LOGGED = {"bsrn": 1, "edsr": 1, "srcnn": 1, "vdsr": 1, "esrgan": 7, "srdrm": 7, "srgan": 7}
+GANS = {name for name in models.available() if models.model(name).stages}
+LOGGED = {name: 7 if name in GANS else 1 for name in models.available()}
+
+# A process that trains one model after the other and records each one's calls of the adapter.
+SERVE = """
+import contextlib, importlib, json, os, sys
+trainings, where = json.loads(sys.argv[1]), sys.argv[2]
+mains = [importlib.import_module(f"models.{name}.train").main for name, _, _ in trainings]
+for main, (name, output, flags) in zip(mains, trainings):
+    os.environ["NPU_STANDIN_RECORD"] = f"{where}/{output}.calls"
+    with open(f"{where}/{output}.{os.environ.get('RANK_ID', 0)}.txt", "w") as said, \\
+            contextlib.redirect_stdout(said), contextlib.redirect_stderr(said):
+        main([*flags, "--output_dir", f"{where}/{output}"])
+"""
 
 
 class Npus:
-    """Trainings of one test, in its folder."""
+    """Trainings in a folder: of every model on `one` NPU and on `two`, and a `long` one of EDSR."""
 
-    def __init__(self, folder, vgg_file, photos):
-        self._folder, self._vgg_file, self._photos = folder, vgg_file, photos
+    def __init__(self, folder, flags):
+        self.folder, self.flags = folder, flags
 
-    def start(self, name, output, *more, script="run_npu.sh", **env):
-        """A model's script as a process, which records its calls of the adapter."""
-        gan = ["--vgg_weights", str(self._vgg_file)] if SMALL[name] is GAN else []
-        environment = {
-            **os.environ, "PYTHON": sys.executable, "SR_ZOO_NPU_DEVICES": str(ROOT / "README.md"),
-            "PYTHONPATH": str(ROOT / "tests" / "standins"),
-            "NPU_STANDIN_RECORD": str(self._folder / f"{output}.calls"), **env}
-        return subprocess.Popen(
-            ["bash", str(ROOT / "models" / name / "scripts" / script), *THREE, *SMALL[name],
-             *gan, "--data_dir", str(self._photos), "--output_dir", output, *more],
-            cwd=str(self._folder), env=environment, stdout=subprocess.PIPE,
-            stderr=subprocess.PIPE, text=True)
+    def environment(self, **env):
+        """With the stand-ins in place of the adapter."""
+        path = os.pathsep.join((str(ROOT), str(ROOT / "tests" / "standins")))
+        return {**os.environ, "PYTHON": sys.executable, "PYTHONPATH": path,
+                "SR_ZOO_NPU_DEVICES": str(ROOT / "README.md"), **env}
 
-    def finish(self, *processes):
-        """Their texts; all must have succeeded."""
-        texts = []
+    def serve(self, outputs, *environments):
+        """Train all of `outputs` [(model, output, flags)] by processes with these environments."""
+        processes = [subprocess.Popen(
+            [sys.executable, "-c", SERVE, json.dumps(outputs), str(self.folder)],
+            cwd=str(self.folder), env=self.environment(**env), stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE, text=True) for env in environments]
         for process in processes:
-            text, errors = process.communicate(timeout=600)
+            _, errors = process.communicate(timeout=900)
             assert process.returncode == 0, errors
-            texts.append(text + errors)
-        return texts
+
+    def said(self, output, rank=0):
+        """What a process said of a run."""
+        return (self.folder / f"{output}.{rank}.txt").read_text()
 
     def calls(self, output, rank=0):
         """What a process of a run asked of the adapter, in order."""
-        rows = map(json.loads, (self._folder / f"{output}.calls").read_text().splitlines())
+        rows = map(json.loads, (self.folder / f"{output}.calls").read_text().splitlines())
         return [row for row in rows if row["rank"] in (rank, None)]
 
+    def losses(self, output):
+        """The loss of each step of a run."""
+        rows = read_metrics(self.folder / output / "metrics.jsonl")
+        return [row["loss"] for row in rows if "loss" in row]
 
-@pytest.fixture
-def npus(tmp_path, vgg_file, tiny):
-    return Npus(tmp_path, vgg_file, tiny)
+    def weights(self, output):
+        """The last weights of a run: their path."""
+        return next((self.folder / output).glob("*_last.h5"))
+
+
+@pytest.fixture(scope="module")
+def flags(vgg_file, tiny, small_flags):
+    """Of a short training: `flags(name, steps)`."""
+    def of(name, steps):
+        gan = ["--stage", "gan", "--perceptual_weight", "0.1", "--vgg_layers", "[conv2_1]",
+               "--vgg_weights", str(vgg_file)] if name in GANS else []
+        return [*SHORT, *small_flags(name), *gan, "--data_dir", str(tiny), "--train_steps",
+                str(steps), "--val_every", str(steps), "--save_every", "5"]
+    return of
+
+
+@pytest.fixture(scope="module")
+def npus(tmp_path_factory, flags, rank_tables):
+    """All trainings: three processes serve them."""
+    folder = tmp_path_factory.mktemp("npus")
+    npus = Npus(folder, flags)
+    npus.serve([(name, f"{name}_one", flags(name, STEPS)) for name in models.available()], {})
+    npus.serve([*((name, f"{name}_two", flags(name, STEPS)) for name in models.available()),
+                ("edsr", "long", flags("edsr", LONG))],
+               *(rank_tables(folder, 2, rank) for rank in range(2)))
+    return npus
 
 
 def names(calls):
@@ -86,33 +112,41 @@ def names(calls):
     return [call["call"] for call in calls if call["call"] != "keep_dtype_scope"]
 
 
-@pytest.mark.parametrize("name", models.available())
-def test_one_npu_then_two(name, npus, tmp_path, rank_table):
-    said, = npus.finish(npus.start(name, "one"))
-    assert "device: NPU 0, precision allow_mix_precision" in said
-    rows = read_metrics(tmp_path / "one" / "metrics.jsonl")
-    losses = [row["loss"] for row in rows if "loss" in row]
-    assert len(losses) == STEPS and np.isfinite(losses).all()
-    calls = npus.calls("one")
-    # Options, then the device before anything else touches TensorFlow, then training.
+def test_the_device_is_opened_before_anything_else_and_once(npus):
+    """Options, then the device before anything else touches TensorFlow, then training."""
+    calls = npus.calls(f"{models.available()[0]}_one")
     assert names(calls) == ["open", "as_default", "NpuLossScaleOptimizer"]
     assert calls[0]["options"] == {"precision_mode": "allow_mix_precision", "deterministic": 1,
                                    "op_compiler_cache_mode": "force"}
     assert calls[0]["device_id"] == 0 and not calls[0]["tensorflow_was_used"]
-    assert calls[2]["inner"] == "Adam" and calls[2]["dynamic"]
+    for rank in range(2):
+        calls = names(npus.calls(f"{models.available()[0]}_two", rank))
+        opening = [call for call in calls if call in ("open", "as_default",
+                                                      "NpuLossScaleOptimizer")]
+        assert opening == ["open", "as_default", "NpuLossScaleOptimizer"]
+
+
+@pytest.mark.parametrize("name", models.available())
+def test_one_npu(name, npus):
+    assert "device: NPU 0, precision allow_mix_precision" in npus.said(f"{name}_one")
+    losses = npus.losses(f"{name}_one")
+    assert len(losses) == STEPS and np.isfinite(losses).all()
+    calls = npus.calls(f"{name}_one")
+    optimizer, = (call for call in calls if call["call"] == "NpuLossScaleOptimizer")
+    assert optimizer["inner"] == "Adam" and optimizer["dynamic"]
     assert any(call["call"] == "keep_dtype_scope" for call in calls)
 
-    processes = [npus.start(name, "two", **rank_table(2, rank)) for rank in range(2)]
-    said, quiet = npus.finish(*processes)
+
+@pytest.mark.parametrize("name", models.available())
+def test_two_npus(name, npus):
+    said, quiet = (npus.said(f"{name}_two", rank) for rank in range(2))
     assert "device: NPU 0, process 0 of 2" in said and "device: NPU 1, process 1 of 2" in quiet
     assert "Final" not in quiet and "step 1" not in quiet
-    arrays = read_arrays(next((tmp_path / "two").glob("*_last.h5")))
-    trained = len(models.load(next((tmp_path / "two").glob("*_last.h5"))).trainable_variables)
+    arrays = read_arrays(npus.weights(f"{name}_two"))
+    trained = len(models.load(npus.weights(f"{name}_two")).trainable_variables)
     for rank in range(2):
-        calls = npus.calls("two", rank)
-        opening = [call for call in names(calls) if call in ("open", "as_default",
-                                                             "NpuLossScaleOptimizer")]
-        assert opening[-3:] == ["open", "as_default", "NpuLossScaleOptimizer"]
+        calls = npus.calls(f"{name}_two", rank)
+        assert "NpuLossScaleOptimizer" in names(calls)
         # Then the weights, the optimizer and all else that a checkpoint holds, and then the steps.
         shared = [i for i, call in enumerate(calls) if call.get("root_rank") == 0
                   and call["values"] > 2 * trained]
@@ -130,30 +164,31 @@ def test_one_npu_then_two(name, npus, tmp_path, rank_table):
         if name == "bsrn":
             assert max(beside) < 0
         else:
-            assert len(set(beside)) == 1 and (beside[0] > 0) == (SMALL[name] is GAN)
+            assert len(set(beside)) == 1 and (beside[0] > 0) == (name in GANS)
             assert beside[0] >= 0
-    if name not in BATCH_STATISTICS:
-        for layer, ours in read_arrays(next((tmp_path / "one").glob("*_last.h5"))).items():
+    if name not in GANS:
+        for layer, ours in read_arrays(npus.weights(f"{name}_one")).items():
             for a, b in zip(ours, arrays[layer]):
                 np.testing.assert_allclose(b, a, atol=1e-5)
-    together = [row["loss"] for row in read_metrics(tmp_path / "two" / "metrics.jsonl")
-                if "loss" in row]
-    assert together[0] == pytest.approx(losses[0], rel=0.05 if SMALL[name] is GAN else 1e-4)
+    assert npus.losses(f"{name}_two")[0] == pytest.approx(npus.losses(f"{name}_one")[0],
+                                                         rel=0.05 if name in GANS else 1e-4)
 
 
 def test_when_one_of_two_is_killed_all_end_and_go_on_together(npus, tmp_path, rank_table):
-    def start(output):
-        env = rank_table(2, 0, exchange=output + str(len(list(tmp_path.iterdir()))))
+    def start():
+        env = rank_table(2, 0, exchange=str(len(list(tmp_path.iterdir()))))
         del env["RANK_ID"], env["ASCEND_DEVICE_ID"]
         (tmp_path / "davinci0").touch()
         (tmp_path / "davinci1").touch()
-        return npus.start("edsr", output, "--train_steps", "30", "--val_every", "30",
-                          "--save_every", "5", script="run_8p.sh", SR_ZOO_GRACE="1",
-                          **{**env, "SR_ZOO_NPU_DEVICES": f"{tmp_path}/davinci[0-9]*"})
+        return subprocess.Popen(
+            ["bash", str(ROOT / "models" / "edsr" / "scripts" / "run_8p.sh"),
+             *npus.flags("edsr", LONG), "--output_dir", "broken"], cwd=str(tmp_path), text=True,
+            env=npus.environment(**{**env, "SR_ZOO_GRACE": "1",
+                                    "SR_ZOO_NPU_DEVICES": f"{tmp_path}/davinci[0-9]*"}),
+            stdout=subprocess.PIPE, stderr=subprocess.PIPE)
 
-    npus.finish(start("whole"))
-    broken = start("broken")
-    until = time.monotonic() + 120
+    broken = start()
+    until = time.monotonic() + 300
     while not any(row["step"] >= 12 for row in read_metrics(tmp_path / "broken/metrics.jsonl")):
         assert broken.poll() is None and time.monotonic() < until
         time.sleep(0.02)
@@ -162,10 +197,11 @@ def test_when_one_of_two_is_killed_all_end_and_go_on_together(npus, tmp_path, ra
     _, errors = broken.communicate(timeout=60)
     assert broken.returncode == 128 + signal.SIGKILL
     assert "device 1 was killed by SIGKILL; stopping the others" in errors
-    npus.finish(start("broken"))
+    again = start()
+    _, errors = again.communicate(timeout=600)
+    assert again.returncode == 0, errors
     log = (tmp_path / "broken" / "0" / "train_0.log").read_text()
     assert "resuming after step" in log and "device: NPU 0, process 0 of 2" in log
-    ours, theirs = (read_arrays(tmp_path / part / "edsr_x2_last.h5")
-                    for part in ("whole", "broken"))
+    ours, theirs = map(read_arrays, (npus.weights("long"), tmp_path / "broken/edsr_x2_last.h5"))
     assert ours and all((a == b).all() for layer in ours
                         for a, b in zip(ours[layer], theirs[layer]))

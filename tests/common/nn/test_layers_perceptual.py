@@ -177,30 +177,3 @@ def test_a_saved_network_of_them_opens_again(tmp_path):
     again = keras.models.load_model(str(tmp_path / "model.h5"), compile=False)
     assert model(lr).shape == (1, 9, 13, 8)
     np.testing.assert_allclose(again(lr), model(lr), atol=1e-6)
-
-
-REPLICAS = """
-import numpy as np
-from common.nn.keras_compat import tf
-from common.nn.layers import SpectralConv2D
-cpu = tf.config.list_physical_devices("CPU")[0]
-tf.config.set_logical_device_configuration(cpu, [tf.config.LogicalDeviceConfiguration()] * 2)
-strategy = tf.distribute.MirroredStrategy(["CPU:0", "CPU:1"])
-with strategy.scope():
-    layer = SpectralConv2D(8, 3)
-    layer.build((None, None, None, 4))
-alone = SpectralConv2D(8, 3)
-alone.build((None, None, None, 4))
-alone.set_weights(layer.get_weights())
-x = tf.ones([1, 6, 6, 4])
-step = tf.function(lambda: strategy.run(lambda: layer(x, training=True)))
-for _ in range(3):
-    step()
-    alone(x, training=True)
-np.testing.assert_allclose(layer.get_weights()[1], alone.get_weights()[1], atol=1e-6)
-"""
-
-
-def test_replicas_share_one_u(run, tmp_path):
-    result = run("-c", REPLICAS, cwd=tmp_path)
-    assert result.returncode == 0, result.stderr

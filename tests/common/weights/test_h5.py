@@ -9,7 +9,7 @@ from common import weights
 from common.cli import UserError
 from common.nn.keras_compat import policy_scope, set_seed
 
-SMALL = {"num_blocks": 2, "num_filters": 8}
+SMALL = models.model("edsr").small
 
 
 def test_x4_starts_from_every_layer_of_x2_that_fits(tmp_path):
@@ -67,7 +67,7 @@ def test_metadata_says_what_the_file_holds(tmp_path):
     weights.save(models.create("edsr", 3, **SMALL), tmp_path / "w.h5")
     assert weights.read_metadata(tmp_path / "w.h5") == {
         "model": "edsr", "scale": 3,
-        "options": {"num_blocks": 2, "num_filters": 8, "res_scale": 0.1}}
+        "options": {"num_blocks": 2, "num_filters": 8, "res_scale": 0.5}}
 
 
 def test_other_files_are_named_for_what_they_are(tmp_path):

@@ -58,7 +58,7 @@ def test_train_steps_on_the_command_line_win_over_the_epochs_of_a_preset():
     assert (options.epochs, options.train_steps) == (None, 100)
 
 
-def test_the_descriptions_command_runs_as_written(run, tmp_path, photo):
+def test_the_descriptions_command_runs_as_written(run, call, tmp_path, photo):
     """One folder, told apart by train and valid in the names; the program is the file itself."""
     folder = tmp_path / "edsr" / "cache" / "DIV2K"
     folder.mkdir(parents=True)
@@ -74,6 +74,6 @@ def test_the_descriptions_command_runs_as_written(run, tmp_path, photo):
     assert first.returncode == 0, first.stderr
     assert "Step nr: [2/2] - Loss: " in first.stdout and "Lr: 0.0001000" in first.stdout
     assert "Epoch nr: [2/2] - Loss: " in first.stdout
-    second = run(program, *flags, "--from_scrach", "False", "--resume_path", "first/checkpoints",
-                 "--epochs", "3", "--output_dir", "second", cwd=tmp_path)
+    second = call("models.edsr.train", *flags, "--from_scrach", "False", "--resume_path",
+                  "first/checkpoints", "--epochs", "3", "--output_dir", "second", cwd=tmp_path)
     assert second.returncode == 0 and "resuming after step 2" in second.stdout, second.stderr

@@ -15,7 +15,7 @@ from common.training.gan_losses import gradient_penalty
 from models.esrgan import discriminators
 
 POLICIES = ["mixed_float16"] + ["mixed_bfloat16"] * IS_KERAS_3
-SMALL = {"num_blocks": 2, "num_filters": 16, "num_growth": 8}
+SMALL = models.model("esrgan").small
 
 
 def trainable_count(model):
@@ -131,23 +131,25 @@ def test_other_sizes_are_padded_with_their_edge(scale, photo):
     np.testing.assert_allclose(model(lr), expected, atol=1e-3)
 
 
-@pytest.mark.parametrize("scale, self_ensemble", [(1, False), (2, False), (2, True)])
-def test_tiles_lie_on_the_blocks_of_the_unshuffle(scale, self_ensemble, photo):
+@pytest.mark.parametrize("scale, self_ensemble, sides, tile", [
+    (1, False, (297, 203), 75), (2, False, (137, 103), 25), (2, True, (97, 83), 15)])
+def test_tiles_lie_on_the_blocks_of_the_unshuffle(scale, self_ensemble, sides, tile, photo):
     """Where sizes and tiles are odd."""
-    model = randomise(models.create("esrgan", scale, **{**SMALL, "num_blocks": 1}))
-    lr, block = photo(297, 203).astype("float32"), 4 // scale
+    model = randomise(models.create("esrgan", scale, **SMALL))
+    lr, block = photo(*sides).astype("float32"), 4 // scale
     whole = Upscaler(model, tile=1000, self_ensemble=self_ensemble).predict(lr)
-    tiles = Upscaler(model, tile=75, self_ensemble=self_ensemble)
+    tiles = Upscaler(model, tile=tile, self_ensemble=self_ensemble)
     seen, forward = set(), tiles._forward
     tiles._forward = lambda window: seen.add(window.shape[:2]) or forward(window)
     tiled = tiles.predict(lr)
     # 17 layers before the enlargement, 1 and 3 after its stages, and the pixels of one block
     radius = int(np.ceil((17 + 1 / 2 + 3 / 4) * block)) + block - 1
     assert footprint(model)[1] == radius <= MAX_OVERLAP * block and footprint(model).grid == block
-    height, width, tile, overlap = (-(-side // block) * block for side in (297, 203, 75, radius))
+    height, width, tile, overlap = (-(-side // block) * block for side in (*sides, tile, radius))
     shape = min(height, tile + 2 * overlap), min(width, tile + 2 * overlap)
     assert seen == ({shape, shape[::-1]} if self_ensemble else {shape})
-    assert whole.shape == tiled.shape == (297 * scale, 203 * scale, 3) and whole.std() > 10
+    assert whole.shape == tiled.shape == (sides[0] * scale, sides[1] * scale, 3)
+    assert whole.std() > 10
     np.testing.assert_allclose(tiled, whole, atol=1e-2)
 
 

@@ -2,7 +2,6 @@
 
 import json
 import re
-from pathlib import Path
 
 import pytest
 from PIL import Image
@@ -64,7 +63,7 @@ def test_flags_and_words_are_one_another():
     assert boolean("--x", "False") is False and boolean("--x", None) is True
 
 
-def test_the_descriptions_command_runs_as_written(run, tmp_path, photo, vgg_file):
+def test_the_descriptions_command_runs_as_written(call, tmp_path, photo, vgg_file):
     """On a few photographs and with small numbers; VGG19's file lies where the description says."""
     (tmp_path / "photos").mkdir()
     for i in range(10):
@@ -72,9 +71,9 @@ def test_the_descriptions_command_runs_as_written(run, tmp_path, photo, vgg_file
         image.save(str(tmp_path / "photos" / f"{i:012}.jpg"))
     (tmp_path / "h5").mkdir()
     (tmp_path / "h5" / vgg_file.name).symlink_to(vgg_file)
-    program = Path(modelzoo.__file__).with_name("train.py")
-    done = run(program, *COMMAND, "--batch_size=4", "--epochs=2", "--resize", "96", "--patch_size",
-               "24", "--num_filters", "8", "--num_blocks", "2", "--chip", "cpu", cwd=tmp_path)
+    done = call("models.srgan.train", *COMMAND, "--batch_size=4", "--epochs=2", "--resize", "96",
+                "--patch_size", "24", "--num_filters", "8", "--num_blocks", "2", "--chip", "cpu",
+                cwd=tmp_path)
     assert done.returncode == 0, done.stderr
     assert "8 training and 2 validation images (coco), steps 1 to 4" in done.stdout
     number = r"[-+.\de]+"
