@@ -203,6 +203,6 @@ def bundled_weights(name: str, scale: int) -> Path:
     path = model(name).folder / "weights" / f"{name}_x{scale}.h5"
     if not path.is_file():
         have = sorted(p.name for each in _MODELS.values() for p in each.folder.glob("weights/*.h5"))
-        raise UserError(f"no weights for {name} x{scale} come with the zoo (it has "
-                        f"{', '.join(have) or 'none'}); train them and name them with --weights")
+        raise UserError(f"no weights for {name} x{scale} come with the zoo (bundled: "
+                        f"{', '.join(have) or 'none'}); train some and give them with --weights")
     return path

@@ -1,17 +1,26 @@
-"""Which model, weights and options a command means, and opening them as an `Upscaler`."""
+"""Choose model, weights and options of a command, and open them as an `Upscaler`."""
 
+from __future__ import annotations
+
+import argparse
 import inspect
 from collections import namedtuple
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 import models
 from common.cli import UserError
 from common.device.open import CHIPS, PRECISIONS, open_device, quiet_tensorflow
 from common.scales import scale_tuple
 
+if TYPE_CHECKING:
+    from common.inference.upscaler import Upscaler
+
 Choice = namedtuple("Choice", "path model scale")
 
 
-def add_weights_options(parser):
+def add_weights_options(parser: argparse.ArgumentParser) -> None:
     """Add the options that `choose_weights` reads."""
     parser.add_argument("--model", metavar="M",
                         help="the network; default: edsr, or what --weights holds")
@@ -21,7 +30,7 @@ def add_weights_options(parser):
                         help="weight file of the zoo (.h5); default: the bundled one")
 
 
-def add_network_options(parser):
+def add_network_options(parser: argparse.ArgumentParser) -> None:
     """Add the options for running a network."""
     parser.add_argument("--tile", type=int, default=0, metavar="N",
                         help="side of a tile in LR pixels; 0: only large images are tiled")
@@ -43,18 +52,15 @@ def add_network_options(parser):
     parser.add_argument("--chip", choices=CHIPS, default="auto", help="device to run on")
 
 
-def choose_weights(arguments):
-    """Find the weights of a command and check that they hold what was asked for.
+def choose_weights(arguments: Any) -> Choice:
+    """Find the weights of a command and check that they match its model and scale.
 
     Args:
-        arguments: with `weights`, a zoo `.h5` or None for bundled ones (EDSR x2 unless named);
-            `model` and `scale` that they must hold, None for any; and `chip`.
-
-    Returns:
-        `Choice`: path, name of the model, scale.
+        arguments: with `weights`, a zoo `.h5` or None for the bundled ones (by default EDSR x2);
+            `model` and `scale` that they must hold, or None for any; and `chip`.
 
     Raises:
-        UserError: no such weights, or of another model or scale.
+        UserError: the weights do not exist, or belong to another model or scale.
     """
     quiet_tensorflow(arguments.chip)
     path = arguments.weights or models.bundled_weights(arguments.model or "edsr",
@@ -66,19 +72,17 @@ def choose_weights(arguments):
     return choices[0]
 
 
-def choose_scales(path, model=None, scales=None):
-    """What a weight file holds, after checking that it is what was asked for.
+def choose_scales(path: str | Path, model: str | None = None,
+                  scales: Sequence[int] | None = None) -> list[Choice]:
+    """Check that a weight file holds a model and scales, and return one `Choice` per scale.
 
     Args:
         path: a zoo `.h5`.
-        model: its name, None for any.
-        scales: which of its scales, None for all.
-
-    Returns:
-        list of `Choice`, one for each scale.
+        model: name of the model, or None for any.
+        scales: the scales, or None for all in the file.
 
     Raises:
-        UserError: no such weights, or of another model or scale.
+        UserError: the weights do not exist, or belong to another model or scale.
     """
     from common.weights import read_metadata
 
@@ -93,12 +97,12 @@ def choose_scales(path, model=None, scales=None):
     return [Choice(path, metadata["model"], scale) for scale in scales or held]
 
 
-def open_upscaler(choice, arguments, progress=False):
-    """Open the device and the chosen network as an `Upscaler`.
+def open_upscaler(choice: Choice, arguments: Any, progress: bool = False) -> Upscaler:
+    """Open the device and the chosen network.
 
     Raises:
-        UserError: `--recursions` for a network that has fewer or none; `--interpolate` without
-            `--to_weights` or the other way round.
+        UserError: `--recursions` for a network with fewer or none; only one of `--interpolate` and
+            `--to_weights`.
     """
     from common import weights
     from common.inference.upscaler import Upscaler
@@ -112,18 +116,18 @@ def open_upscaler(choice, arguments, progress=False):
                     progress)
 
 
-def wrong_content(holds, wanted, flags):
-    """Build the error for a file that holds another model or scale than was asked for."""
+def wrong_content(holds: str, wanted: str, flags: str) -> UserError:
+    """Build the error for a file that holds another model or scale than the wanted one."""
     return UserError(f"{holds}, not {wanted}; correct {flags}")
 
 
 def _interpolated(choice, arguments):
-    """The arrays that `--interpolate` asks for by layer, none without it."""
+    """The interpolated arrays by layer; empty without `--interpolate`."""
     from common.weights import interpolated
 
     alpha, to_weights = arguments.interpolate, arguments.to_weights
     if (alpha is None) != (to_weights is None):
-        given, missing = "--interpolate", "--to_weights with the other file"
+        given, missing = "--interpolate", "--to_weights with a second file"
         if alpha is None:
             given, missing = "--to_weights", "--interpolate with a number from 0 to 1"
         raise UserError(f"{given} also needs {missing}")
@@ -131,15 +135,15 @@ def _interpolated(choice, arguments):
 
 
 def _changes(choice, recursions):
-    """The options of the network that differ from those it was trained with."""
+    """The network options that differ from those in training."""
     from common.weights import read_metadata
 
     if recursions is None:
         return {}
     known = inspect.signature(models.model(choice.model).network.build).parameters
     if "num_recursions" not in known:
-        raise UserError(f"--recursions is for recursive networks such as bsrn; {choice.model} has "
-                        "none")
+        raise UserError("--recursions is for recursive networks such as bsrn, not for "
+                        f"{choice.model}")
     options = read_metadata(choice.path)["options"]
     most, every = options["num_recursions"], options.get("output_every", 1)
     if not 1 <= recursions <= most or recursions % every:

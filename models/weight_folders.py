@@ -1,35 +1,38 @@
-"""Weights by file or by folder: the zoo's `.h5` files and the checkpoints of training runs."""
+"""Find weights in a file or folder: the zoo's `.h5` files and checkpoints of training runs."""
+
+from __future__ import annotations
 
 import re
 import sys
 from collections import namedtuple
 from pathlib import Path
+from typing import Any
 
 import models
 from common.cli import UserError, one_line
 from common.device.open import quiet_tensorflow
 from models.choose import Choice, choose_scales
 
-Found = namedtuple("Found", "name path checkpoint")  # path: of the .h5 that describes the network
+Found = namedtuple("Found", "name path checkpoint")  # path: the .h5 that describes the network
 
 
-def choose_networks(arguments, temporary):
-    """Which networks a command means, at which scales.
+def choose_networks(arguments: Any, temporary: Path) -> tuple:
+    """Choose the networks and scales of a command.
 
-    A file must hold what was asked for. Of a folder, the weights that do are taken, and those that
-    cannot be read get a line on stderr.
+    A file must match the model and scales. In a folder, weights that do not match are skipped, and
+    weights that cannot be read are reported on stderr.
 
     Args:
-        arguments: with `weights`, a file or folder, or None for what comes with the zoo; `model`
-            and `scale` that they must hold, None for any; and `chip`.
-        temporary: folder for checkpoints made into `.h5` files.
+        arguments: with `weights`, a file, a folder, or None for the bundled weights; `model` and
+            `scale` that they must hold, or None for any; and `chip`.
+        temporary: folder for the `.h5` files into which checkpoints are converted.
 
     Returns:
-        (list of (name of the weights, [`Choice`]), names of what could not be read). Bicubic has
-        neither a name nor a path.
+        (list of (name of the weights, [`Choice`]), names of weights that could not be read).
+        Bicubic has neither a name nor a path.
 
     Raises:
-        UserError: no such weights, or of another model or scale.
+        UserError: the weights do not exist, or belong to another model or scale.
     """
     if arguments.model == "bicubic":
         return [(None, [Choice(None, "bicubic", scale) for scale in arguments.scale])], []
@@ -50,17 +53,16 @@ def choose_networks(arguments, temporary):
             print(f"error: {one_line(error)}", file=sys.stderr)
     networks = [network for network in networks if network[1]]
     if not networks:
-        raise UserError(f"nothing in {arguments.weights} can be measured"
-                        + (f" as {arguments.model}" if arguments.model else "")
+        raise UserError(f"no usable weights in {arguments.weights}"
+                        + (f" for {arguments.model}" if arguments.model else "")
                         + "".join(f" x{scale}" for scale in arguments.scale or ()))
     return networks, failed
 
 
 def _of_folder(found, arguments, temporary):
-    """The choices that one of a folder's weights offers, none where others were asked for."""
+    """The choices for one of a folder's weights; empty if its model or scale is not wanted."""
     if found.path is None:
-        raise UserError(f"no .h5 beside the checkpoint {found.name}, which would describe its "
-                        "network")
+        raise UserError(f"the checkpoint {found.name} has no .h5 beside it to describe its network")
     choices = [choice for choice in choose_scales(found.path)
                if arguments.model in (None, choice.model)
                and choice.scale in (arguments.scale or [choice.scale])]
@@ -71,18 +73,18 @@ def _of_folder(found, arguments, temporary):
     return [choice._replace(path=path) for choice in choices]
 
 
-def find_weights(folder):
-    """Everything in a folder that may hold weights, in natural order of the names.
+def find_weights(folder: str | Path) -> list[Found]:
+    """List the `.h5` files and checkpoints in a folder, in natural order of their names.
 
     Args:
-        folder: of `.h5` files, a run's folder, or the `checkpoints` in it.
+        folder: a folder of `.h5` files, a run's folder, or its `checkpoints`.
 
     Returns:
         list of `Found`: the name for a table; the `.h5` that describes the network, None if a
         checkpoint has none beside it; and the prefix of the checkpoint, None for an `.h5`.
 
     Raises:
-        UserError: there is nothing.
+        UserError: there are none.
     """
     folder = Path(folder)
     found = [Found(path.name, path, None) for path in folder.glob("*.h5")]
@@ -96,16 +98,16 @@ def find_weights(folder):
                                            for part in re.split(r"(\d+)", item.name)])
 
 
-def checkpoint_to_h5(checkpoint, description, path):
-    """Write a training checkpoint's weights, their average if it has one, as a zoo `.h5`.
+def checkpoint_to_h5(checkpoint: str | Path, description: str | Path, path: str | Path) -> None:
+    """Write a checkpoint's weights, or their moving average if it has one, as a zoo `.h5`.
 
     Args:
         checkpoint: its prefix, e.g. run/checkpoints/step-1000.
         description: a zoo `.h5` of the same network; its arrays are not used.
-        path: of the new file.
+        path: the new file.
 
     Raises:
-        UserError: the checkpoint is damaged or of another network.
+        UserError: the checkpoint is damaged or belongs to another network.
     """
     from common import weights
     from common.nn.keras_compat import tf
@@ -115,21 +117,21 @@ def checkpoint_to_h5(checkpoint, description, path):
     model = models.create(metadata["model"], tuple(scale) if isinstance(scale, list) else scale,
                           **metadata["options"])
     try:
-        # As a run measures and exports: see `tracked` in common.training.ema.
+        # The weights that a run validates and exports; see `tracked` in common.training.ema.
         averaged = any(name.startswith("average/")
                        for name, _ in tf.train.list_variables(str(checkpoint)))
         tracked = {"average" if averaged else "model": model}
         status = tf.train.Checkpoint(**tracked).restore(str(checkpoint))
         status.assert_existing_objects_matched().expect_partial()
     except (tf.errors.OpError, ValueError, IndexError, AssertionError) as error:
-        raise UserError(f"checkpoint {checkpoint} is damaged, of another network than "
-                        f"{description} or written by the other Keras version "
+        raise UserError(f"checkpoint {checkpoint} is damaged, belongs to another network than "
+                        f"{description}, or was written by the other Keras version "
                         f"({type(error).__name__})") from error
     weights.save(model, path)
 
 
 def _description(folder):
-    """The `.h5` of the run that a folder of checkpoints belongs to: the latest of its weights."""
+    """The `.h5` of the run to which a folder of checkpoints belongs, preferably `_last`."""
     folder = folder.resolve()
     for inner in ("best", "checkpoints"):
         if folder.name == inner and not list(folder.glob("*.h5")):
