@@ -9,15 +9,8 @@ from pathlib import Path
 import models
 from common.device.machine import gpu_driver
 from common.device.ranks import read_ranks
+from common.modelzoo import report
 from common.modelzoo.flags import has, pairs, words
-from common.modelzoo.report import (
-    COMPILED,
-    check_compiled,
-    device_used,
-    last_start,
-    measured,
-    report_case,
-)
 from scripts import start
 
 USAGE = """usage: bash train_{kind}_{devices}.sh --data_path=FOLDER [--key=value ...]
@@ -35,33 +28,25 @@ the recipe is {recipe}, of a performance run without NPU and GPU --preset=demo. 
 performance run starts anew each time; a full one goes on from the checkpoints in its folder."""
 
 
-class ModelZooError(Exception):
-    """A mistake that is told as ModelZoo's scripts do, with exit status 1."""
-
-
 def test(model: models.Model, kind: str, devices: str, argv: list) -> int:
-    """Train a model and report on it; the status is the training's.
+    """Train a model, full or performance, on 1p or 8p, and report on it.
 
     Args:
-        model: which.
-        kind: full or performance.
-        devices: 1p or 8p.
         argv: the script's flags.
+
+    Returns:
+        the training's status; 1 where the flags are wrong.
     """
     given = pairs(argv, start.SHORT)
     if any(name == "--help" for name, _ in given):
         print(USAGE.format(kind=kind, devices=devices, model=model.name,
                            recipe=" ".join(_recipe(model, devices))))
         return 0
-    try:
-        data, output, flags = _read(given, f"output/{model.name}_{devices}_{kind}")
-    except ModelZooError as error:
-        print(f"[Error] {error}")
-        return 1
+    data, output, flags = _read(given, f"output/{model.name}_{devices}_{kind}")
     chip = _chip_used(flags, devices)
     flags = [f"--data_dir={data}", f"--output_dir={output}",
              *recipe_flags(model, kind, devices, chip, flags), *flags]
-    children = _with_log(_children(model.name, devices, chip, flags), output, devices)
+    children = _children(model.name, devices, chip, flags, output)
     logs = [child.log for child in children]
     if kind == "performance":
         for log in filter(Path.exists, logs):
@@ -72,7 +57,7 @@ def test(model: models.Model, kind: str, devices: str, argv: list) -> int:
         log = logs[0] if len(logs) == 1 else start.log_of(output, "<device>")
         print(f"[Error] the training ended with status {status}; see {log}", file=sys.stderr)
         return status
-    report(model.name, kind, chip, Path(output), logs, began, _ranks(devices, chip))
+    report_run(model.name, kind, chip, Path(output), logs, began)
     return 0
 
 
@@ -81,9 +66,9 @@ def _read(given, output):
     data, flags = "", []
     for name, value in given:
         if name is None:
-            raise ModelZooError(f"{value}: flags are given as --key=value; see --help")
+            _refuse(f"{value}: flags are given as --key=value; see --help")
         if name == "--output_dir":
-            raise ModelZooError("give --output_path in place of --output_dir")
+            _refuse("give --output_path in place of --output_dir")
         if name == "--data_path":
             data = value or ""
         elif name == "--output_path":
@@ -91,10 +76,15 @@ def _read(given, output):
         else:
             flags.append(("--epochs" if name == "--train_epochs" else name, value))
     if not data:
-        raise ModelZooError('para "data_path" must be config')
+        _refuse('para "data_path" must be config')
     if not output:
-        raise ModelZooError('para "output_path" is empty')
+        _refuse('para "output_path" is empty')
     return data, output, words(flags)
+
+
+def _refuse(what):
+    print(f"[Error] {what}")
+    sys.exit(1)
 
 
 def _chip_used(flags, devices):
@@ -134,14 +124,10 @@ def recipe_flags(model, kind, devices, chip, flags):
     return [*recipe, "--resume=no", "--log_every=10", "--val_images=2", *steps, *stage]
 
 
-def _children(model, devices, chip, flags):
-    if devices == "8p":
-        return start.on_eight(model, flags)
-    return start.on_npu(model, flags) if chip == "npu" else start.on_one(model, flags)
-
-
-def _with_log(children, output, devices):
-    """The processes with a log for each."""
+def _children(model, devices, chip, flags, output):
+    """The processes, each with a log."""
+    on = start.on_eight if devices == "8p" else start.on_npu if chip == "npu" else start.on_one
+    children = on(model, flags)
     if children[0].log:
         return children
     device = devices == "1p" and os.environ.get("ASCEND_DEVICE_ID") or "0"
@@ -150,37 +136,25 @@ def _with_log(children, output, devices):
     return [children[0]._replace(log=log)]
 
 
-def _ranks(devices, chip):
-    """How many devices train together; several GPUs are seen in the log."""
-    if chip != "npu":
-        return 1
-    return start.eight()[0].size if devices == "8p" else read_ranks(os.environ).size
-
-
-def report(model, kind, chip, run, logs, began, ranks):
-    """Say on what a run was trained and what it measured, see `report_case`.
+def report_run(model, kind, chip, run, logs, began):
+    """Print on what a run was trained, and what it measured.
 
     Args:
-        model, kind, run, ranks: of `report_case`; kind is full or performance.
-        chip: npu, gpu or cpu, what it was started for.
-        logs: of its processes, in the order of their ranks.
-        began: the time at which it was started.
-
-    Raises:
-        UserError: an NPU was not used, or nothing was timed.
+        chip: what it was started for.
+        logs: of its processes.
+        began: the time of its start.
     """
-    used = device_used(last_start(logs[0]))
+    used = report.device_used(logs[0])
     finished = (run / "summary.json").stat().st_mtime < int(began)
     seconds = int(time.time() - began)
     if chip != "npu":
         print(f"device used: {used}, not an NPU")
     elif not finished:
-        check_compiled(logs)
-        print(f"device used: NPU, the log says so: {COMPILED}")
+        report.check_compiled(logs)
+        print(f"device used: NPU, the log says so: {report.COMPILED}")
     if finished:
-        seconds = round(measured(run)["seconds"])
+        seconds = round(report.measured(run)["seconds"])
         print(f"nothing was trained: {run} held a finished run, whose numbers these are")
-    gpus = re.match(r"(\d+) x ", used)
-    if gpus and chip == "gpu":
-        ranks = int(gpus.group(1))
-    report_case(run, model, "acc" if kind == "full" else "perf", ranks, logs[0], seconds)
+    gpus = chip == "gpu" and re.match(r"(\d+) x ", used)
+    ranks = read_ranks(os.environ).size if chip == "npu" else int(gpus.group(1)) if gpus else 1
+    report.report_case(run, model, "acc" if kind == "full" else "perf", ranks, logs[0], seconds)

@@ -46,9 +46,8 @@ def main(argv):
 def run(children):
     """Run processes to their end; one that has no log of its own takes this one's place."""
     if len(children) == 1 and not children[0].log:
-        child, = children
         sys.stdout.flush()
-        os.execve(child.command[0], child.command, child.environment)
+        os.execve(children[0].command[0], *children[0][:2])
     return supervise(children)
 
 
@@ -61,6 +60,17 @@ def supervise(children):
 
 
 # ---- processes: lists of `Child` ----------------------------------------------------------------
+
+def chip_of(flags):
+    """The chip that the flags ask for."""
+    return value_of(flags, "--chip") or "auto"
+
+
+def train(python, model, flags, chip=None):
+    """The train command of a model; its demo unless the flags name a recipe."""
+    return [python, "-m", f"models.{model}.train", *([f"--chip={chip}"] if chip else []),
+            *([] if has(flags, *RECIPES, short=SHORT) else ["--preset=demo"]), *flags]
+
 
 def on_one(model, flags):
     """One process: on an NPU where there is one, else on a GPU (the first), else on the CPU.
@@ -111,7 +121,10 @@ def on_eight(model, flags):
 
 
 def _on_each_npu(model, flags):
-    ranks, cards = eight()
+    if not os.environ.get("CM_WORKER_SIZE"):
+        os.environ["RANK_SIZE"] = os.environ.get("RANK_SIZE") or "8"
+    ranks = read_ranks(os.environ)
+    cards = cards_here(os.environ, ranks)
     command = train(zoo_python("ascend"), model, flags, "npu")
     here = npu_count()
     if here and len(cards) > here:
@@ -128,15 +141,6 @@ def _on_each_npu(model, flags):
     print(f"{len(cards)} processes, one for each NPU; logs: {log_of(output, '<device>')}",
           flush=True)
     return children
-
-
-def eight():
-    """The ranks of a run on several NPUs, eight unless the environment says otherwise, and the
-    `Card`s of this machine."""
-    if not os.environ.get("CM_WORKER_SIZE"):
-        os.environ["RANK_SIZE"] = os.environ.get("RANK_SIZE") or "8"
-    ranks = read_ranks(os.environ)
-    return ranks, cards_here(os.environ, ranks)
 
 
 def log_of(output, device):
@@ -161,19 +165,6 @@ def _output_dir(command):
     read = subprocess.run([command[0], "-c", code], input=options.stdout, stdout=subprocess.PIPE,
                           check=True)
     return read.stdout.decode().strip()
-
-
-# ---- what there is to decide ---------------------------------------------------------------------
-
-def train(python, model, flags, chip=None):
-    """The train command of a model; its demo unless the flags name a recipe."""
-    return [python, "-m", f"models.{model}.train", *([f"--chip={chip}"] if chip else []),
-            *([] if has(flags, *RECIPES, short=SHORT) else ["--preset=demo"]), *flags]
-
-
-def chip_of(flags):
-    """The chip that the flags ask for."""
-    return value_of(flags, "--chip") or "auto"
 
 
 @functools.lru_cache(1)

@@ -35,9 +35,9 @@ def last_start(log: Path) -> str:
     return STARTED.split(Path(log).read_text(encoding="utf-8", errors="replace"))[-1]
 
 
-def device_used(text: str) -> str:
-    """What the log of a run says it ran on."""
-    lines = re.findall(r"^device: (.*), precision \S+ \(.*\)\s*$", text, re.MULTILINE)
+def device_used(log: Path) -> str:
+    """What the last start in a log says it ran on."""
+    lines = re.findall(r"^device: (.*), precision \S+ \(.*\)\s*$", last_start(log), re.MULTILINE)
     return lines[-1] if lines else "not said in the log"
 
 

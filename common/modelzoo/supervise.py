@@ -60,7 +60,12 @@ class Supervisor:
         for process in list(self._running):
             process.wait()
         _current = None
-        self._restore()
+        self.restore_signals()
+
+    def restore_signals(self):
+        """Handle signals as before `with`."""
+        for number, handler in self._before.items():
+            signal.signal(number, handler)
 
     def run(self, children: list, grace: float = 60,
             call: Optional[Callable[[], None]] = None, every: Optional[float] = None) -> int:
@@ -98,9 +103,10 @@ class Supervisor:
                 continue
             child = self._running.pop(process)
             if process.returncode and not status:
-                status = _shell_status(process.returncode)
+                code = process.returncode
+                status = code if code > 0 else 128 - code
                 if not self._told:
-                    self._tell(child, process.returncode, len(children) > 1)
+                    self._tell(child, code, len(children) > 1)
                     self._signal(signal.SIGTERM)
                     kill_at = time.monotonic() + grace
         for thread in self._copying:
@@ -137,10 +143,6 @@ class Supervisor:
         for process in list(self._running):
             with contextlib.suppress(ProcessLookupError):  # it has just ended
                 process.send_signal(number)
-
-    def _restore(self):
-        for number, handler in self._before.items():
-            signal.signal(number, handler)
 
     def _tell(self, child, code, others):
         """Say which child failed first, after the end of its log."""
@@ -186,10 +188,6 @@ def _in_background(function, *arguments):
     return thread
 
 
-def _shell_status(code):
-    return code if code >= 0 else 128 - code
-
-
 @functools.lru_cache(1)
 def _hold_signals_while_forking():
     """Let a pool of processes that `call` makes, as moxing does, keep its own signal handlers.
@@ -203,7 +201,7 @@ def _hold_signals_while_forking():
 
     def in_child():
         if _current:
-            _current._restore()
+            _current.restore_signals()
         mask(signal.SIG_UNBLOCK)
 
     os.register_at_fork(before=lambda: mask(signal.SIG_BLOCK), after_in_child=in_child,

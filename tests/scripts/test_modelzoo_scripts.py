@@ -174,7 +174,7 @@ def test_the_report_of_a_gan(call, photos, tmp_path, capsys):
     log = run / "0" / "train_0.log"
     log.parent.mkdir()
     log.write_text(done.stdout)
-    modelzoo_run.report("srgan", "performance", "cpu", run, [log], began, 1)
+    modelzoo_run.report_run("srgan", "performance", "cpu", run, [log], began)
     printed = capsys.readouterr().out
     assert "device used: CPU" in printed
     check_report(run, "srgan", printed)

@@ -194,13 +194,15 @@ def test_without_any_device_eight_are_refused(flags):
 @pytest.mark.parametrize("kind", ["full", "performance"])
 @pytest.mark.parametrize("devices", ["1p", "8p"])
 def test_without_data_path_nothing_is_started(kind, devices, capsys):
-    assert start.main([f"/zoo/models/edsr/test/train_{kind}_{devices}.sh", "--batch_size=4"]) == 1
+    with pytest.raises(SystemExit, match="1"):
+        start.main([f"/zoo/models/edsr/test/train_{kind}_{devices}.sh", "--batch_size=4"])
     assert capsys.readouterr().out == '[Error] para "data_path" must be config\n'
 
 
 @pytest.mark.parametrize("word", ["data", "--output_dir=x", "--output_path=", "-b"])
 def test_what_is_no_flag_of_the_script(word, capsys):
-    assert start.main(["models/edsr/test/train_full_1p.sh", "--data_path=D", word]) == 1
+    with pytest.raises(SystemExit, match="1"):
+        start.main(["models/edsr/test/train_full_1p.sh", "--data_path=D", word])
     assert capsys.readouterr().out.startswith("[Error] ")
 
 
@@ -217,7 +219,7 @@ def started(monkeypatch):
     """The processes that a test script would have run, which all end well and write nothing."""
     children = []
     monkeypatch.setattr(start, "supervise", lambda given: children.extend(given) or 0)
-    monkeypatch.setattr(modelzoo_run, "report", lambda *arguments: None)
+    monkeypatch.setattr(modelzoo_run, "report_run", lambda *arguments: None)
     return children
 
 
@@ -274,12 +276,12 @@ def test_the_report_names_the_device(tmp_path, capsys, chip, told):
     (tmp_path / "config.yaml").write_text("batch_size: 4\n")
     (tmp_path / "metrics.jsonl").write_text(json.dumps(
         {"step": 5, "loss": 0.5, "seconds_per_step": 0.25, "images_per_sec": 16.0}) + "\n")
-    arguments = ("edsr", "full", chip, tmp_path, [log], 0, 1)
+    arguments = ("edsr", "full", chip, tmp_path, [log], 0)
     if chip == "npu":  # the line of an earlier start does not count
         with pytest.raises(UserError, match="train_0.log has no line"):
-            modelzoo_run.report(*arguments)
+            modelzoo_run.report_run(*arguments)
         log.write_text(log.read_text() + COMPILED)
-    modelzoo_run.report(*arguments)
+    modelzoo_run.report_run(*arguments)
     text = capsys.readouterr().out
     assert told in text and "Final Train Accuracy : 30.500" in text
     assert "CaseName = edsr_bs4_1p_acc" in (tmp_path / "0" / "edsr_bs4_1p_acc.log").read_text()

@@ -1,4 +1,3 @@
 #!/usr/bin/env bash
-# Measure the training speed of this folder's model in a few hundred steps on eight NPUs or all GPUs;
-# --help names the flags.
+# Measure this model's training speed in a few hundred steps on eight NPUs or all GPUs; --help names the flags.
 exec bash "$(dirname "${BASH_SOURCE[0]}")/../../../scripts/start.sh" "${BASH_SOURCE[0]}" "$@"
