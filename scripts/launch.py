@@ -1,6 +1,7 @@
 """Start processes that train together on one machine: `python -m scripts.launch --help`."""
 
 import argparse
+import contextlib
 import os
 import shutil
 import socket
@@ -67,14 +68,11 @@ def _gpus():
 
 
 def _free_ports(count):
-    sockets = [socket.socket() for _ in range(count)]
-    try:
+    with contextlib.ExitStack() as stack:
+        sockets = [stack.enter_context(socket.socket()) for _ in range(count)]
         for one in sockets:
             one.bind(("127.0.0.1", 0))
         return [one.getsockname()[1] for one in sockets]
-    finally:
-        for one in sockets:
-            one.close()
 
 
 if __name__ == "__main__":

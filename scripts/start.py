@@ -2,7 +2,7 @@
 
 SCRIPT is models/<model>/scripts/run_1p.sh, run_npu.sh or run_8p.sh, or one of that model's
 test/train_{full,performance}_{1p,8p}.sh; scripts/modelzoo_run.py has the latter. All flags are
-those of the model's train command. Standard library alone: it chooses the environment first.
+those of the model's train command. It needs no packages, for it chooses the environment.
 
 Processes on several NPUs find each other by RANK_TABLE_FILE or by the five CM_ variables. RANK_SIZE
 (8) or CM_WORKER_SIZE is their number in all; on several machines SERVER_INDEX counts these from 0
@@ -85,8 +85,7 @@ def on_one(model, flags):
         print(f"data: {data}; results go to {results}; copying them to {bucket or 'the bucket'} is "
               "the boot code's part")
         flags = [f"--data_dir={data}", f"--output_dir={results}", *flags]
-    chip = chip_of(flags)
-    if chip == "npu" or chip == "auto" and npu_count():
+    if chip_of(flags) == "npu" or chip_of(flags) == "auto" and npu_count():
         return on_npu(model, flags)
     return [Child(train(zoo_python("main"), model, flags),
                   {"CUDA_VISIBLE_DEVICES": "0", **with_defaults(ONE_DEVICE)})]
@@ -100,9 +99,8 @@ def on_npu(model, flags):
     if not npu_here():
         raise UserError("no NPU here: no /dev/davinci* and no package npu_device; run_1p.sh trains "
                         "on a GPU or the CPU")
-    environment = _for_npu(ranks, os.environ.get("ASCEND_DEVICE_ID") or "0",
-                           os.environ.get("RANK_ID") or "0")
-    return [Child(train(zoo_python("ascend"), model, flags, "npu"), environment)]
+    device, rank = (os.environ.get(name) or "0" for name in ("ASCEND_DEVICE_ID", "RANK_ID"))
+    return [Child(train(zoo_python("ascend"), model, flags, "npu"), _for_npu(ranks, device, rank))]
 
 
 def on_eight(model, flags):
@@ -123,13 +121,12 @@ def on_eight(model, flags):
 def _on_each_npu(model, flags):
     if not os.environ.get("CM_WORKER_SIZE"):
         os.environ["RANK_SIZE"] = os.environ.get("RANK_SIZE") or "8"
-    ranks = read_ranks(os.environ)
+    ranks, here = read_ranks(os.environ), npu_count()
     cards = cards_here(os.environ, ranks)
-    command = train(zoo_python("ascend"), model, flags, "npu")
-    here = npu_count()
     if here and len(cards) > here:
-        raise UserError(f"{len(cards)} processes need as many NPUs and there are {here} here; set "
-                        "RANK_SIZE, or DEVICES on several machines")
+        raise UserError(f"{len(cards)} processes need as many NPUs, but this machine has {here}; "
+                        "set RANK_SIZE, or DEVICES on several machines")
+    command = train(zoo_python("ascend"), model, flags, "npu")
     if has(flags, "--help", "--print_config", short=SHORT):
         return [Child(command, _for_npu(ranks, *cards[0]))]
     output = _output_dir(command)

@@ -20,7 +20,7 @@ def with_defaults(variables: dict) -> dict:
 def zoo_python(stack: str, base: str = "") -> str:
     """The Python of a stack; `scripts/setup.sh` makes its environment if need be.
 
-    Where that fails it has said why, and the process ends with its status.
+    Where that fails setup.sh says why, and the process ends with its status.
 
     Args:
         stack: main or ascend.

@@ -161,7 +161,7 @@ def test_with_cm_the_number_is_that_of_the_workers(npus, variables):
 def test_more_processes_than_devices_are_refused(npus, table):
     npus(2)
     table([(i, i) for i in range(8)])
-    with pytest.raises(UserError, match="8 processes need as many NPUs and there are 2 here"):
+    with pytest.raises(UserError, match="8 processes need as many NPUs, but this machine has 2"):
         start.on_eight("edsr", [])
 
 
