@@ -20,12 +20,13 @@ KINDS = {PositiveInt: "a whole number of at least 1", NonNegativeInt: "a whole n
 
 
 class Block:
-    """Base class of the blocks; each is a dataclass of its keys. `path` is its place in the YAML.
+    """Base class of the blocks; each becomes a dataclass of its keys.
 
-    ONLY: {key: value}: further keys, which can only have this value, or one of a tuple.
-    OWN: {`name`: keys that belong to blocks of this name}.
+    ONLY: {key: value}, more keys, for which only this value, or one of a tuple, is possible.
+    OWN: {`name`: keys that only blocks of this name have}.
     NEED: {`name`: keys that blocks of this name must have}.
-    OPEN: names of blocks whose other keys are not read.
+    OPEN: the names of blocks whose other keys are not read.
+    path: where the block is in the YAML.
     """
 
     ONLY, OWN, NEED, OPEN, path = {}, {}, {}, (), ""
@@ -111,7 +112,7 @@ def _read_value(hint, value, path):
     if dict in inner and isinstance(value, dict) and "name" not in value:
         known = get_args(inner[dict][0]) or tuple(value)  # a Literal's values, or any key
         if not value or set(known) & set(value):
-            for key in set(value) - set(known):
+            for key in (key for key in value if key not in known):
                 raise UserError(f"unknown key {path}.{key}{did_you_mean(key, known)}")
             return {key: read(kind, item, f"{path}.{key}") for key, item in value.items()
                     if item is not None}

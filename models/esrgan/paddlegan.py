@@ -2,6 +2,7 @@
 
 import copy
 from dataclasses import fields
+from pathlib import Path
 
 from common.cli import UserError
 from models.esrgan.blocks import blocks, read
@@ -44,7 +45,7 @@ def read_options(values):
     scale, gt_patch = options["scale"], options.pop("gt_patch")
     if gt_patch % scale:
         raise UserError(f"the gt_patch_size {gt_patch} is not a multiple of the scale {scale}")
-    options.update(config.dataset.folders(scale), patch_size=gt_patch // scale)
+    options.update(_folders(config.dataset, scale), patch_size=gt_patch // scale)
     return {key: value for key, value in options.items() if value is not None}, notes
 
 
@@ -57,3 +58,15 @@ def _move_into_blocks(values, notes):
                 block[part] = block = {} if block.get(part) is None else block[part]
         if value is not None and isinstance(block, dict) and block.setdefault(name, value) != value:
             notes.append(f"{name} {value} is not used: {'.'.join(path)}.{name} is {block[name]}")
+
+
+def _folders(dataset, scale):
+    """The options of the folders: `data_dir` if they are its train, train_X4, test and test_X4."""
+    folders = [folder for one in (dataset.train, dataset.test) if one
+               for folder in (one.gt_folder, one.lq_folder)]
+    parent = Path(folders[0]).parent
+    names = "train", f"train_X{scale}", "test", f"test_X{scale}"
+    if [Path(folder) for folder in folders] == [parent / name for name in names]:
+        return {"dataset": "paired", "data_dir": str(parent)}
+    names = "gt_folder", "lq_folder", "val_gt_folder", "val_lq_folder"
+    return {"dataset": "paired", **dict(zip(names, folders))}

@@ -4,7 +4,6 @@ The spellings are PaddleGAN's, `visiual_interval` included.
 """
 
 from dataclasses import MISSING
-from pathlib import Path
 from typing import Literal, Optional
 
 from jsonargparse.typing import NonNegativeInt, PositiveInt
@@ -20,10 +19,10 @@ SCHEDULES = {"MultiStepDecay": "halve", "CosineAnnealingRestartLR": "cosine"}
 STAGES = {"BaseSRModel": "psnr", "ESRGAN": "gan"}
 CHARBONNIER_EPS = 1e-6  # under the root of images in [0, 1]: `losses.charbonnier` has 1e-3 squared
 FLIPS = ("PairedRandomHorizontalFlip", "PairedRandomVerticalFlip", "PairedRandomTransposeHW")
-# The numbers of VGG19's convolutions in torchvision; the ReLU of each is the next.
-CONVOLUTIONS = dict(zip(
-    (0, 2, 5, 7, 10, 12, 14, 16, 19, 21, 23, 25, 28, 30, 32, 34),
-    (f"conv{block}_{i}" for block, n in enumerate((2, 2, 4, 4, 4), 1) for i in range(1, n + 1))))
+# The layers of torchvision's VGG19 in order: 34 is conv5_4, 35 its ReLU.
+VGG19 = [layer for block, count in enumerate((2, 2, 4, 4, 4), 1)
+         for layer in (*(f"{kind}{block}_{i}" for i in range(1, count + 1)
+                         for kind in ("conv", "relu")), "pool")]
 
 
 # ---- networks and losses -------------------------------------------------------------------------
@@ -66,20 +65,20 @@ class PerceptualCriterion(Block):
     def translate(self, notes):
         if self.style_weight is None:
             notes.append(f"{self.at('style_weight')} is not given: there is no style loss here")
-        names, before = [], {}
-        for layer in map(str, self.layer_weights):
-            path = f"{self.at('layer_weights')}.{layer}"
-            number = int(layer) if layer.isdigit() else -1
-            before[path] = number in CONVOLUTIONS
-            names.append(CONVOLUTIONS.get(number, CONVOLUTIONS.get(number - 1)))
-            if names[-1] is None:
+        layers = {}
+        for number in map(str, self.layer_weights):
+            path = f"{self.at('layer_weights')}.{number}"
+            layers[path] = VGG19[int(number)] if number in map(str, range(len(VGG19))) else "pool"
+            if layers[path] == "pool":
                 raise UserError(f"{path}: torchvision's VGG19 has no convolution and no ReLU of "
                                 "this number; 34 is conv5_4 before its ReLU")
-        if not names:
+        kinds = {layer[:4] for layer in layers.values()}
+        if not kinds:
             raise UserError(f"{self.at('layer_weights')} names no layer; '34' is conv5_4")
-        if len(set(before.values())) > 1:
-            raise UserError(f"{' and '.join(before)} must be all before or all after their ReLU")
-        return {"perceptual_loss": "l1", "vgg_layers": names, "vgg_before_relu": before[path],
+        if len(kinds) > 1:
+            raise UserError(f"{' and '.join(layers)} must be all before or all after their ReLU")
+        return {"perceptual_loss": "l1", "vgg_before_relu": kinds == {"conv"},
+                "vgg_layers": [f"conv{layer[4:]}" for layer in layers.values()],
                 "vgg_layer_weights": list(self.layer_weights.values())}
 
 
@@ -112,8 +111,8 @@ class Model(Block):
     to_static: Truth = None
 
     def translate(self, notes):
-        if self.name == "BaseSRModel":  # Adam's steps do not depend on the factor of its only loss
-            return None
+        if self.name == "BaseSRModel":
+            return None  # Adam's steps do not depend on the weight of its only loss
         for one, other in (("discriminator", "gan_criterion"), ("gan_criterion", "discriminator")):
             if getattr(self, one) and not getattr(self, other):
                 raise UserError(f"{self.at(other)} is missing; {self.at(one)} needs it")
@@ -192,17 +191,6 @@ class Dataset(Block):
     train: SRDataset
     test: Optional[SRDataset] = None
 
-    def folders(self, scale):
-        """The options of the folders; `data_dir` where they are its train, train_X4, test, ..."""
-        found = [folder for one in (self.train, self.test) if one
-                 for folder in (one.gt_folder, one.lq_folder)]
-        parent = Path(found[0]).parent
-        names = "train", f"train_X{scale}", "test", f"test_X{scale}"
-        if [Path(folder) for folder in found] == [parent / name for name in names]:
-            return {"dataset": "paired", "data_dir": str(parent)}
-        names = "gt_folder", "lq_folder", "val_gt_folder", "val_lq_folder"
-        return {"dataset": "paired", **dict(zip(names, found))}
-
 
 # ---- optimisation --------------------------------------------------------------------------------
 
@@ -223,13 +211,12 @@ class LrScheduler(Block):
         if self.name == "MultiStepDecay" and self.gamma != 0.5:
             raise UserError(f"{self.at('gamma')} {self.gamma}: the rate can only be halved at the "
                             "milestones, gamma 0.5")
-        if self.name != "CosineAnnealingRestartLR":
-            return None
-        weights = [1.0] if self.restart_weights is None else self.restart_weights
-        if len(weights) != len(self.periods):
-            raise UserError(f"{self.at('restart_weights')} has {len(weights)} numbers for "
-                            f"{len(self.periods)} periods")
-        return {"restart_weights": weights, "min_learning_rate": self.eta_min or 0.0}
+        if self.name == "CosineAnnealingRestartLR":
+            weights = [1.0] if self.restart_weights is None else self.restart_weights
+            if len(weights) != len(self.periods):
+                raise UserError(f"{self.at('restart_weights')} has {len(weights)} numbers for "
+                                f"{len(self.periods)} periods")
+            return {"restart_weights": weights, "min_learning_rate": self.eta_min or 0.0}
 
 
 class Adam(Block):
@@ -259,8 +246,8 @@ class Metric(Block):
 
     def translate(self, notes):
         if self.name in self.OPEN:
-            notes.append(f"{self.path}: {self.name} is not measured during training; python -m "
-                         "scripts.evaluate --metrics lpips niqe does it")
+            notes.append(f"{self.path}: {self.name} is not measured during training; use python "
+                         "-m scripts.evaluate --metrics lpips niqe")
 
 
 class Validate(Block):
@@ -286,8 +273,6 @@ class ExportModel(Block):
 
 
 class PaddleGan(Block):
-    """The whole file."""
-
     ONLY = {"min_max": [0, 1]}
     model: Model
     dataset: Dataset
