@@ -11,7 +11,8 @@ from typing import TYPE_CHECKING, Any
 
 import models
 from common.cli import UserError
-from common.device.open import CHIPS, PRECISIONS, open_device, quiet_tensorflow
+from common.device.open import CHIPS, PRECISIONS, open_device
+from common.device.quiet import quiet_tensorflow
 from common.scales import scale_tuple
 
 if TYPE_CHECKING:

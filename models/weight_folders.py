@@ -10,7 +10,7 @@ from typing import Any
 
 import models
 from common.cli import UserError, one_line
-from common.device.open import quiet_tensorflow
+from common.device.quiet import quiet_tensorflow
 from models.choose import Choice, choose_scales
 
 Found = namedtuple("Found", "name path checkpoint")  # path: the .h5 that describes the network

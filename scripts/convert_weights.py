@@ -3,7 +3,7 @@
 import json
 
 from common.cli import UserError, run_command
-from common.device.open import quiet_tensorflow
+from common.device.quiet import quiet_tensorflow
 from common.flags import OneLineParser
 from common.scales import scale_name
 from common.weights.source import KINDS

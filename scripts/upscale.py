@@ -9,7 +9,7 @@ from pathlib import Path
 from PIL import Image
 
 from common.cli import UserError, one_line, run_command
-from common.device.open import quiet_tensorflow
+from common.device.quiet import quiet_tensorflow
 from common.files import make_folder
 from common.flags import OneLineParser
 from common.images import (

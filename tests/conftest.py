@@ -34,7 +34,7 @@ def pytest_configure():
     sys.path.insert(0, str(ROOT))
     # PyTorch's threads spin while they wait: beside the other stack, 47 times the time of one.
     os.environ.setdefault("OMP_NUM_THREADS", "1")
-    from common.device.open import quiet_tensorflow
+    from common.device.quiet import quiet_tensorflow
 
     quiet_tensorflow("cpu")
 

@@ -6,9 +6,9 @@ from common.nn.keras_compat import function, state_variables, tf
 _answer = []
 
 
-def count():
-    """Within a replica: how many there are, in all processes."""
-    return tf.distribute.get_replica_context().num_replicas_in_sync * npu.processes()
+def count() -> int:
+    """How many replicas there are, in all processes."""
+    return tf.distribute.get_strategy().num_replicas_in_sync * npu.processes()
 
 
 def rank():

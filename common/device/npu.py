@@ -1,85 +1,22 @@
-"""The Ascend NPU: its options, checked before the device opens; opening it; what then is open.
+"""The Ascend NPU: finding and opening it, and what it offers once it is open.
 
-Names, values and signatures are those of the TensorFlow adapter, github.com/hicann/tensorflow of
-July 2026: `tf_adapter_2.x/python/npu_device` (TensorFlow 2.6.5) and `tf_adapter/python/npu_bridge`
-(1.15). Neither TensorFlow nor Keras is imported before an NPU is asked for.
+Signatures are those of the TensorFlow adapter, see `chip_options`. Neither TensorFlow nor Keras is
+imported before an NPU is asked for.
 """
 
+from __future__ import annotations
+
 import contextlib
-import functools
 import importlib
 import importlib.util
-import json
 import os
 from collections import namedtuple
-from pathlib import Path
+from typing import Any
 
-from common.cli import UserError, did_you_mean, one_line
+from common.cli import UserError, one_line
+from common.device.chip_options import global_options, uses_float16
 from common.device.machine import npu_count, npu_paths
 from common.device.ranks import check_environment
-from common.files import make_folder
-
-PRECISION_MODES = ("force_fp32", "allow_fp32_to_fp16", "force_fp16", "must_keep_origin_dtype",
-                   "allow_mix_precision", "cube_fp16in_fp32out", "allow_mix_precision_fp16",
-                   "allow_mix_precision_bf16", "allow_fp32_to_bf16")
-PRECISION_MODES_V2 = ("fp16", "origin", "cube_fp16in_fp32out", "mixed_float16", "mixed_bfloat16",
-                      "cube_hif8", "mixed_hif8")
-CACHE_MODES = ("enable", "disable", "force")
-AOE_MODES = ("1", "2", "4")
-
-# The zoo's precisions as modes of the adapter, whose Keras policy stays float32.
-PRECISION_OF = {"auto": "allow_mix_precision", "float32": "must_keep_origin_dtype",
-                "mixed_float16": "allow_mix_precision",
-                "mixed_bfloat16": "allow_mix_precision_bf16"}
-INFERENCE_ONLY = {"force_fp16": "allow_mix_precision", "fp16": "mixed_float16"}
-MIXED = ("allow_mix_precision", "mixed_")  # how those begin that --modify_mixlist goes with
-WITHOUT_FLOAT16 = ("must_keep_origin_dtype", "allow_mix_precision_bf16", "allow_fp32_to_bf16",
-                   "origin", "mixed_bfloat16")
-
-# What an option may be (a tuple of its values, or what kind of path it is), its help text, its
-# default, and whether it may change when a run is resumed.
-Option = namedtuple("Option", "values help default free", defaults=(None, True))
-
-OPTIONS = {
-    "precision_mode": Option(PRECISION_MODES, "in place of --precision: how the adapter casts",
-                             free=False),
-    "precision_mode_v2": Option(PRECISION_MODES_V2, "in place of --precision_mode: the same in "
-                                                    "newer words", free=False),
-    "modify_mixlist": Option("JSON file", "JSON file of operators that mixed precision casts or "
-                                          "leaves as they are", free=False),
-    "op_precision_mode": Option("file", "file that chooses the fast or the precise implementation "
-                                        "of operators", free=False),
-    "fusion_switch_file": Option("file", "file of fusion rules that are switched on or off"),
-    "npu_dump_path": Option("folder", "dump the outputs of all operators into this folder; they "
-                                      "are large, so for few steps"),
-    "npu_profiling_path": Option("folder", "write a profile into this folder"),
-    "aoe_mode": Option(AOE_MODES, "tune 1 subgraphs, 2 operators, 4 gradient splitting; takes "
-                                  "hours"),
-    "deterministic": Option((True, False), "use operators that give the same result each time; "
-                                           "slower", default=False),
-    "op_compiler_cache_mode": Option(CACHE_MODES, "keep compiled operators; force: compile all of "
-                                                  "them anew; default: enable"),
-    "op_compiler_cache_dir": Option("folder", "folder of compiled operators"),
-}
-
-_GONE = "has no effect any more: leave it out"
-_STATIC = "is gone: shapes are static here, so leave it out"
-_DUMP = "is --npu_dump_path FOLDER now"
-_TUNE = "is --aoe_mode now: 1 subgraphs, 2 operators, 4 gradient splitting"
-_IMPLEMENTATION = "is --op_precision_mode FILE now"
-# Options of older adapters and flags of ModelZoo scripts -> what is said of them.
-OBSOLETE = {
-    "auto_tune_mode": _TUNE, "mstune_mode": _TUNE, "autotune": _TUNE,
-    "graph_memory_max_size": _GONE, "variable_memory_max_size": _GONE,
-    "variable_format_optimize": _GONE, "enable_reduce_precision": _GONE,
-    "op_select_implmode": _IMPLEMENTATION, "optypelist_for_implmode": _IMPLEMENTATION,
-    "op_debug_level": "is op_debug_config now, for faults in CANN's operators: not an option here",
-    "dynamic_input": _STATIC, "dynamic_input_config": _STATIC, "dynamic_dims": _STATIC,
-    "dynamic_inputs_shape_range": _STATIC, "dynamic_graph_execute_mode": _STATIC,
-    "data_dump_flag": _DUMP, "data_dump_path": _DUMP, "data_dump_step": _DUMP,
-    "profiling": "is --npu_profiling_path FOLDER now",
-    "profiling_dump_path": "is --npu_profiling_path FOLDER now",
-}
 
 # The adapter's module, its device handle, and this process among all that train together.
 Npu = namedtuple("Npu", "adapter handle device_id rank processes float16")
@@ -90,121 +27,6 @@ class NoNpu(Exception):
     """No NPU can be used here; the text says why."""
 
 
-def check_options(options, training=False):
-    """Check options of an NPU and drop those that are None.
-
-    Args:
-        options: dict of some of `OPTIONS`; None for none.
-        training: refuse modes that are for inference alone.
-
-    Returns:
-        a new dict; folders of results exist then.
-
-    Raises:
-        UserError: an unknown or obsolete name, a value that the adapter does not have, two that
-            exclude each other, or a file that is missing or no JSON.
-    """
-    given = {name: value for name, value in (options or {}).items() if value is not None}
-    for name, value in given.items():
-        if name in OBSOLETE:
-            raise UserError(f"{name} {OBSOLETE[name]}")
-        if name not in OPTIONS:
-            raise UserError(f"no NPU option {name!r}{did_you_mean(name, OPTIONS)}; there are "
-                            f"{', '.join(OPTIONS)}")
-        _check_value(name, value, OPTIONS[name].values)
-    if "precision_mode" in given and "precision_mode_v2" in given:
-        raise UserError("--precision_mode and --precision_mode_v2 exclude each other; give one")
-    mode = _mode(given)
-    if training and mode in INFERENCE_ONLY:
-        raise UserError(f"{mode} is for inference; train with {INFERENCE_ONLY[mode]}")
-    return given
-
-
-def _check_value(name, value, kind):
-    if isinstance(kind, tuple):
-        if value not in kind:
-            raise UserError(f"--{name} {value}: choose one of {', '.join(map(str, kind))}")
-    elif kind == "folder":
-        make_folder(value)
-    elif not Path(value).is_file():
-        raise UserError(f"--{name}: no such file {value}")
-    elif kind == "JSON file":
-        try:
-            json.loads(Path(value).read_text(encoding="utf-8"))
-        except ValueError as error:
-            raise UserError(f"--{name}: {value} is not JSON ({one_line(error)})") from error
-
-
-def with_precision(options, precision="auto"):
-    """Checked options with the mode that the zoo's `precision` stands for, where none is given.
-
-    Raises:
-        UserError: both are given, or a mode that the options do not go with.
-    """
-    named = [name for name in ("precision_mode", "precision_mode_v2") if name in options]
-    if named and precision != "auto":
-        raise UserError(f"--precision {precision} and --{named[0]} exclude each other; give one")
-    options = options if named else {**options, "precision_mode": PRECISION_OF[precision]}
-    check_mixlist(options)
-    return options
-
-
-def check_mixlist(options):
-    """Raise a `UserError` where `modify_mixlist` would be refused or not be used.
-
-    Args:
-        options: checked, with the mode that holds in the end; without one the device's is none of
-            mixed precision.
-    """
-    mode = _mode(options)
-    if "modify_mixlist" in options and not str(mode).startswith(MIXED):
-        raise UserError(f"--modify_mixlist changes mixed precision, which {mode or 'the default'} "
-                        "is not; leave it out, or give --precision_mode allow_mix_precision")
-
-
-def uses_float16(options):
-    """Whether gradients pass through float16, so that the loss wants scaling."""
-    return _mode(options) not in WITHOUT_FLOAT16
-
-
-def _mode(options):
-    return options.get("precision_mode_v2", options.get("precision_mode"))
-
-
-def global_options(options):
-    """Checked options as {dotted name in `npu_device.global_options()`: value}."""
-    values = {}
-    for name, value in options.items():
-        if name == "npu_dump_path":
-            values.update({"dump_config.enable_dump": True,
-                           "dump_config.dump_path": str(Path(value).resolve())})
-        elif name == "npu_profiling_path":
-            values.update({"profiling_config.enable_profiling": True,
-                           "profiling_config.profiling_options": _profiling(value)})
-        elif name == "aoe_mode":
-            values["aoe_config.aoe_mode"] = value
-        elif name == "deterministic":
-            values[name] = int(value)
-        else:
-            values[name] = str(value)
-    return values
-
-
-def session_parameters(options):
-    """Checked options as {name in the parameter map of `NpuOptimizer`: value}."""
-    values = {}
-    for name, value in global_options(options).items():
-        name = name.split(".")[-1]
-        values["profiling_mode" if name == "enable_profiling" else name] = value
-    return values
-
-
-def _profiling(folder):
-    return json.dumps({"output": str(Path(folder).resolve()), "training_trace": "on",
-                       "task_time": "on", "hccl": "on", "aicpu": "on",
-                       "aic_metrics": "PipeUtilization"})
-
-
 def missing(*packages):
     """Why none of the adapter's packages can be imported, or None if one is there."""
     if any(importlib.util.find_spec(name) for name in packages):
@@ -212,7 +34,7 @@ def missing(*packages):
     return f"{' and '.join(packages)} {'is' if len(packages) == 1 else 'are'} not installed"
 
 
-def no_device():
+def no_device() -> str | None:
     """Why no NPU's device file is here, or None if one is."""
     return None if npu_count() else f"no device {npu_paths()}".strip()
 
@@ -292,14 +114,9 @@ def saturates():
     return not getattr(_opened.adapter, "is_inf_nan_enabled", lambda: True)()
 
 
-def in_float32(function):
-    """Decorate a function whose operators the adapter is not to cast: large sums, as losses are."""
-    @functools.wraps(function)
-    def wrapper(*args, **kwargs):
-        scope = getattr(_opened and _opened.adapter, "keep_dtype_scope", contextlib.nullcontext)
-        with scope():
-            return function(*args, **kwargs)
-    return wrapper
+def keep_dtype_scope() -> Any:
+    """A `with` block whose operations the open NPU's adapter does not cast."""
+    return getattr(_opened.adapter, "keep_dtype_scope", contextlib.nullcontext)()
 
 
 def loss_scale_optimizer():

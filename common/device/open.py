@@ -1,150 +1,53 @@
-"""The one file that knows the chip: which device a run uses, in which precision, on how many.
+"""Opening a device: an NPU, the GPUs or the CPU, alone or with other processes.
 
-`npu` beside it knows the NPU's options, `cluster` who else trains, `session` the configuration of
-graph sessions.
+`npu` knows how an NPU opens, `cluster` which processes belong together.
 """
 
-import contextlib
-import importlib
+from __future__ import annotations
+
 import logging
 import os
-import sys
-import tempfile
 import threading
-import warnings
-from dataclasses import dataclass
 from typing import Any
 
-from common.cli import UserError, end_at_once, one_line, unknown
+from common.cli import UserError, end_at_once, unknown
 from common.device import npu, onednn
+from common.device.chip_options import check_options, with_precision
 from common.device.cluster import PATIENCE, find_cluster, local_share
+from common.device.device import Device
 from common.device.ranks import check_environment
-from common.device.session import CHIPS, cores, session_config
+from common.device.session import CHIPS, cores
 from common.device.watch import Watch, give_up
-
-__all__ = ["CHIPS", "PRECISIONS", "Device", "open_device", "quiet_tensorflow", "session_config"]
 
 PRECISIONS = ("auto", "float32", "mixed_float16", "mixed_bfloat16")
 
 log = logging.getLogger("sr_zoo")
 
 
-@dataclass(frozen=True)
-class Device:
-    """What `open_device` opened: the devices of this process, which is one of `processes`."""
+def open_device(chip: str = "auto", precision: str = "auto",
+                chip_options: dict[str, Any] | None = None) -> Device:
+    """Choose the device, open it and set the precision policy of the models built next.
 
-    chip: str
-    precision: str
-    strategy: Any
-    description: str
-    rank: int = 0
-    processes: int = 1
-    watch: Any = None
-
-    @property
-    def replicas(self):
-        """How many devices, of all processes, share one step."""
-        return self.strategy.num_replicas_in_sync * npu.processes()
-
-    @property
-    def local_replicas(self):
-        """How many of them are this process's."""
-        return self.replicas // self.processes
-
-    @property
-    def is_chief(self):
-        """Whether this process is the one that writes files and says what happens."""
-        return self.rank == 0
-
-    @contextlib.contextmanager
-    def together(self):
-        """Within `with`, a process that is lost ends the others with one clear line.
-
-        All leave the block together, so that none is taken for lost that is done.
-        """
-        from common.nn.keras_compat import tf
-
-        try:
-            try:
-                yield self
-            except SystemExit:  # the end after a signal, which all processes come to
-                self._leave()
-                raise
-            self._leave()
-        except tf.errors.OpError as error:
-            if self.watch:
-                self.watch.explain()
-            if isinstance(error, tf.errors.ResourceExhaustedError):
-                raise UserError("out of memory or of disk space (a smaller --batch_size or "
-                                f"--patch_size needs less): {one_line(error)[:300]}") from error
-            raise
-        finally:
-            if self.watch:
-                self.watch.stop()
-
-    def _leave(self):
-        from common.device.exchange import agree
-        from common.nn.keras_compat import tf
-
-        # One that has been through here may be gone before its answer has come to the others.
-        with contextlib.suppress(tf.errors.OpError):
-            agree(self)
-
-
-def quiet_tensorflow(chip="auto"):
-    """Import TensorFlow without its start-up noise; entry points call it before they use it.
-
-    Nothing is silenced where an NPU may be used: the adapter says in an INFO line whether the
-    graph was compiled for it.
-    """
-    onednn.drop_of_another(os.environ, onednn.tensorflow_version())
-    if chip == "npu" or (chip == "auto" and not npu.missing("npu_device", "npu_bridge")):
-        return
-    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
-    onednn.choose()
-    logging.getLogger("tensorflow").setLevel(logging.ERROR)
-    logging.getLogger("absl").setLevel(logging.ERROR)
-    warnings.filterwarnings("ignore", module=r"(tensorflow|keras|flatbuffers)\b.*")
-    # TensorFlow 2.21 prints on import before it reads its log level: hold that back, and show it
-    # if the import fails.
-    sys.stderr.flush()
-    stderr = os.dup(2)
-    with tempfile.TemporaryFile() as held:
-        os.dup2(held.fileno(), 2)
-        try:
-            importlib.import_module("tensorflow")
-        except BaseException:
-            held.seek(0)
-            os.write(stderr, held.read())
-            raise
-        finally:
-            os.dup2(stderr, 2)
-            os.close(stderr)
-
-
-def open_device(chip="auto", precision="auto", npu_options=None):
-    """Choose the device, set it up and set the precision policy of the models built next.
-
-    One log line says which device it is and why it is no other. Where environment variables tell
-    of other processes (see `cluster`, for NPUs `npu`), it waits for these.
+    One log line says which device it is and why no other. Where environment variables describe
+    other processes (see `cluster`, for NPUs `npu`), it waits for them.
 
     Args:
         chip: auto (an NPU if one opens, else a GPU, else the CPU), npu, gpu or cpu.
         precision: auto (mixed_float16 on a GPU, float32 on a CPU), float32, mixed_float16 or
             mixed_bfloat16; on an NPU the adapter casts, and the policy stays float32.
-        npu_options: dict of `npu.OPTIONS`; they are checked on every chip.
+        chip_options: dict of `chip_options.OPTIONS`; they are checked whatever the chip.
 
     Returns:
         a `Device`; its strategy spreads a step over all GPUs that TensorFlow sees.
 
     Raises:
-        UserError: a chip that is not here, or a precision or option that it cannot do.
+        UserError: the chip is not here, or it has no such precision or option.
     """
     if chip not in CHIPS:
         raise unknown("chip", chip, CHIPS)
     if precision not in PRECISIONS:
         raise unknown("precision", precision, PRECISIONS)
-    options = npu.check_options(npu_options, training=True)
+    options = check_options(chip_options, training=True)
     not_these = []
     if chip in ("auto", "npu"):
         try:
@@ -161,11 +64,11 @@ def open_device(chip="auto", precision="auto", npu_options=None):
 
 def _open_npu(precision, options):
     # Before anything else touches TensorFlow: what was made before would not be on the NPU.
-    here = npu.open_npu(npu.with_precision(options, precision))
+    here = npu.open_npu(with_precision(options, precision))
     from common.nn.keras_compat import set_policy, tf
 
     set_policy("float32")
-    options = npu.with_precision(options, precision)
+    options = with_precision(options, precision)
     mode = options.get("precision_mode_v2", options.get("precision_mode"))
     description = f"NPU {here.device_id}" + _which(here.rank, here.processes)
     log.info("device: %s, precision %s (an NPU comes before GPU and CPU)", description, mode)

@@ -3,18 +3,24 @@
 It imports neither Keras nor anything newer than Python 3.7.
 """
 
+from __future__ import annotations
+
+import contextlib
 import logging
 import os
+from collections.abc import Iterator
+from typing import Any
 
-from common.cli import UserError, unknown
+from common.cli import UserError, one_line, unknown
 from common.device import npu, onednn
+from common.device.chip_options import check_mixlist, check_options, session_parameters
 
 CHIPS = ("auto", "npu", "gpu", "cpu")
 
 log = logging.getLogger("sr_zoo")
 
 
-def session_config(chip="auto", precision_mode="allow_mix_precision", npu_options=None):
+def session_config(chip="auto", precision_mode="allow_mix_precision", chip_options=None):
     """The `ConfigProto` of a session on a chip: `tf.compat.v1.Session(config=session_config())`.
 
     For an NPU the adapter is loaded, which changes TensorFlow for the whole process; on
@@ -23,8 +29,8 @@ def session_config(chip="auto", precision_mode="allow_mix_precision", npu_option
     Args:
         chip: auto (an NPU that is here and whose adapter loads, else a GPU, else the CPU), npu, gpu
             or cpu.
-        precision_mode: of the NPU, see `npu.PRECISION_MODES`; None: the device's default.
-        npu_options: dict of further `npu.OPTIONS`; a precision_mode_v2 takes the place of
+        precision_mode: of the NPU, see `chip_options.PRECISION_MODES`; None: the device's default.
+        chip_options: dict of further `chip_options.OPTIONS`; a precision_mode_v2 takes the place of
             `precision_mode`.
 
     Raises:
@@ -34,11 +40,11 @@ def session_config(chip="auto", precision_mode="allow_mix_precision", npu_option
 
     if chip not in CHIPS:
         raise unknown("chip", chip, CHIPS)
-    options = dict(npu_options or {})
+    options = dict(chip_options or {})
     if "precision_mode_v2" not in options:
         options.setdefault("precision_mode", precision_mode)
-    options = npu.check_options(options)
-    npu.check_mixlist(options)
+    options = check_options(options)
+    check_mixlist(options)
     not_these = []
     if chip in ("auto", "npu"):
         try:
@@ -68,7 +74,7 @@ def session_config(chip="auto", precision_mode="allow_mix_precision", npu_option
 
 
 def npu_config(options):
-    """The `ConfigProto` of an NPU, with options from `npu.check_options`."""
+    """The `ConfigProto` of an NPU, with options from `chip_options.check_options`."""
     import tensorflow as tf
     from tensorflow.core.protobuf.rewriter_config_pb2 import RewriterConfig
 
@@ -79,7 +85,7 @@ def npu_config(options):
     optimizer = rewrite.custom_optimizers.add()
     optimizer.name = "NpuOptimizer"
     optimizer.parameter_map["use_off_line"].b = True
-    for name, value in npu.session_parameters(options).items():
+    for name, value in session_parameters(options).items():
         if isinstance(value, bool):
             optimizer.parameter_map[name].b = value
         elif isinstance(value, int):
@@ -100,6 +106,28 @@ def uses_npu(config):
     """Whether a `ConfigProto` of `session_config` is an NPU's."""
     optimizers = config.graph_options.rewrite_options.custom_optimizers
     return any(optimizer.name == "NpuOptimizer" for optimizer in optimizers)
+
+
+@contextlib.contextmanager
+def plain_errors(config: Any, path: str | os.PathLike) -> Iterator[None]:
+    """Turn an NPU's errors into one line; it opens, and compiles the graph, in the first run.
+
+    Args:
+        config: of the session, from `session_config`.
+        path: of the frozen graph that it runs.
+
+    Raises:
+        UserError: the NPU cannot run the graph. Errors of other chips are not touched.
+    """
+    import tensorflow as tf
+
+    try:
+        yield
+    except tf.errors.OpError as error:
+        if not uses_npu(config):
+            raise
+        raise UserError(f"the NPU cannot run {path}: {one_line(error)[:300]}; see CANN's logs, or "
+                        "use --chip gpu or cpu") from error
 
 
 def _load_adapter(tf, look):

@@ -7,7 +7,6 @@ module reads and runs it there too, on Python 3.7, in a graph session; an Ascend
 
 from __future__ import annotations
 
-import contextlib
 import json
 import warnings
 from collections import namedtuple
@@ -16,7 +15,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from common.cli import UserError, one_line
+from common.cli import UserError
 from common.inference.footprint import footprint, needed_overlap
 from common.inference.upscaler import AUTOMATIC_SIDES, Enlarger, fixed_window
 
@@ -100,7 +99,7 @@ class FrozenUpscaler(Enlarger):
 
     Args:
         graph: from `read`.
-        chip, precision_mode: see `common.device.open.session_config`.
+        chip, precision_mode: see `common.device.session.session_config`.
         self_ensemble, progress: see `common.inference.upscaler.Upscaler`.
 
     Raises:
@@ -113,16 +112,15 @@ class FrozenUpscaler(Enlarger):
         # Neither Keras nor eager execution is used, so TensorFlow 1.15 is enough.
         import tensorflow as tf
 
-        from common.device.open import session_config
-        from common.device.session import uses_npu
+        from common.device.session import plain_errors, session_config
 
         self.graph, self.scale, self.window = graph, graph.scale, graph.tile
         self.self_ensemble, self.progress = self_ensemble, progress
         config = session_config(chip, precision_mode)
         with tf.Graph().as_default() as tf_graph:
             tf.import_graph_def(graph.definition, name="")
-        self._on_npu = uses_npu(config)
-        with self._npu_errors():
+        self._plain_errors = lambda: plain_errors(config, graph.path)
+        with self._plain_errors():
             self._session = tf.compat.v1.Session(graph=tf_graph, config=config)
 
     def __enter__(self):
@@ -135,19 +133,6 @@ class FrozenUpscaler(Enlarger):
         """End the session, which releases an NPU."""
         self._session.close()
 
-    @contextlib.contextmanager
-    def _npu_errors(self):
-        """Turn an NPU's errors into one line; it opens and compiles in the first run."""
-        import tensorflow as tf
-
-        try:
-            yield
-        except tf.errors.OpError as error:
-            if not self._on_npu:
-                raise
-            raise UserError(f"the NPU cannot run {self.graph.path}: {one_line(error)[:300]}; see "
-                            "CANN's logs, or use --chip gpu or cpu") from error
-
     def _tiling(self, height, width):
         kept = self.graph.tile - 2 * self.graph.overlap
         return (kept, kept), self.graph.overlap, self.graph.grid
@@ -156,7 +141,7 @@ class FrozenUpscaler(Enlarger):
         import tensorflow as tf
 
         lr = np.ascontiguousarray(window[np.newaxis], np.float32)
-        with self._npu_errors():
+        with self._plain_errors():
             try:
                 return self._session.run(OUTPUT + ":0", {INPUT + ":0": lr})[0]
             except tf.errors.ResourceExhaustedError as error:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from common.cli import UserError
-from common.device import npu
+from common.device.chip import fixed_shapes
 from common.inference.footprint import footprint, model_scale, needed_overlap, up_to
 
 if TYPE_CHECKING:
@@ -152,7 +152,7 @@ class Upscaler(Enlarger):
         self._model = model
         self._network = function(lambda x: tf.cast(model(x, training=False), tf.float32))
         self._footprint = None
-        self._fixed = npu.opened() is not None if fixed is None else fixed
+        self._fixed = fixed_shapes() if fixed is None else fixed
 
     def _tiling(self, height, width):
         """((height, width) of a tile, overlap, block of both) for an image, in LR pixels."""

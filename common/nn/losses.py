@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 
-from common.device.npu import in_float32
+from common.device.chip import in_float32
 from common.nn.keras_compat import tf
 
 Loss = Callable[[tf.Tensor, tf.Tensor], tf.Tensor]

@@ -4,10 +4,10 @@ import sys
 from pathlib import Path
 
 from common.data.sets import describe
-from common.device import npu
+from common.device.chip_options import OBSOLETE
 from common.flags import parse
 from common.training.events import log_to_console
-from common.training.options import npu_options
+from common.training.options import chip_options
 
 
 def training_command(recipe, argv):
@@ -23,12 +23,13 @@ def training_command(recipe, argv):
     options = read_options(recipe, recipe.translate(argv), f"python -m models.{recipe.name}.train")
     stages = recipe.plan(options)
 
-    from common.device.open import open_device, quiet_tensorflow
+    from common.device.open import open_device
+    from common.device.quiet import quiet_tensorflow
 
     quiet_tensorflow(options.chip)
     with log_to_console():
         # Before the loop's modules: on an NPU nothing may touch TensorFlow earlier.
-        device = open_device(options.chip, options.precision, npu_options(options))
+        device = open_device(options.chip, options.precision, chip_options(options))
         from common.training.run import check_later_stage, train
 
         # Runs that follow each other share what is prepared of the images.
@@ -54,4 +55,4 @@ def read_options(recipe, argv, prog):
     folder = Path(sys.modules[recipe.options_class.__module__].__file__).parent
     return parse(recipe.options_class, argv, prog, presets=folder / "configs",
                  exclusive=[("train_steps", "epochs")], description=f"Train {recipe.name}.",
-                 epilog=f"Data sets: {describe()}.", obsolete=npu.OBSOLETE)
+                 epilog=f"Data sets: {describe()}.", obsolete=OBSOLETE)

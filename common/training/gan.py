@@ -5,7 +5,7 @@ from collections import namedtuple
 import numpy as np
 
 from common.device import exchange as replicas
-from common.device import npu
+from common.device.chip import all_computed
 from common.nn.keras_compat import function, tf
 from common.nn.losses import PIXEL_LOSSES, perceptual
 from common.training.ema import Ema
@@ -114,8 +114,7 @@ class AdversarialStep:
         if stop is not None:
             logged["stop"] = stop
         gradients, logged = replicas.add_up(gradients, logged)
-        if npu.saturates():
-            gradients = tf.tuple(gradients)  # all are computed before the flag is read
+        gradients = all_computed(gradients)
         self._g.apply(gradients[:len(g_variables)], g_variables)
         self._d.apply(gradients[len(g_variables):], d_variables)
         return logged
@@ -142,7 +141,7 @@ class AdversarialStep:
             self._drawn = int(self._draws.numpy())
         strategy = tf.distribute.get_strategy()
         share = strategy.experimental_local_results(lr)[0].shape[0]
-        images = share * strategy.num_replicas_in_sync * npu.processes()
+        images = share * replicas.count()
         stream = np.random.Philox(np.random.SeedSequence((self._seed, self._drawn)))
         self._drawn += 1
         numbers = stream.random_raw(3 * images).reshape(images, 3) >> np.uint64(40)

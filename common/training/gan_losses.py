@@ -2,7 +2,7 @@
 
 from collections import namedtuple
 
-from common.device.npu import in_float32
+from common.device.chip import in_float32
 from common.nn.keras_compat import tf
 
 # `generator(real, fake)` and `discriminator(real, fake, real_label, fake_label)` give scalars;

@@ -15,7 +15,7 @@ from jsonargparse.typing import (
     PositiveInt,
 )
 
-from common.device import npu
+from common.device.chip_options import OPTIONS
 from common.flags import option
 
 Schedule = Literal["constant", "exponential", "staircase", "halve", "cosine"]
@@ -147,7 +147,7 @@ class ValidationOptions:
 
 
 def _type(values: Any) -> Any:
-    """The type of an NPU option whose values `npu.OPTIONS` describes."""
+    """The type of an NPU option whose values `OPTIONS` describes."""
     if values == (True, False):
         return bool
     return Optional[Literal[values] if isinstance(values, tuple) else str]
@@ -155,7 +155,7 @@ def _type(values: Any) -> Any:
 
 NpuOptions = make_dataclass("NpuOptions", [
     (name, _type(each.values), option(each.default, each.help, free=each.free))
-    for name, each in npu.OPTIONS.items()], namespace={"GROUP": "Ascend NPU"})
+    for name, each in OPTIONS.items()], namespace={"GROUP": "Ascend NPU"})
 
 
 # Dataclasses take the fields of their last base first.
@@ -170,7 +170,7 @@ class TrainOptions(NpuOptions, ValidationOptions, OptimisationOptions, RunOption
 LENGTH = frozenset({"train_steps", "epochs"})
 
 
-def npu_options(options: TrainOptions) -> dict:
-    """The `npu.OPTIONS` among the options that are set, as `open_device` takes them."""
+def chip_options(options: TrainOptions) -> dict:
+    """The `chip_options.OPTIONS` among the options that are set, as `open_device` takes them."""
     values = {field.name: getattr(options, field.name) for field in fields(NpuOptions)}
     return {name: value for name, value in values.items() if value not in (None, False)}

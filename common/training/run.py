@@ -14,7 +14,7 @@ from common.training.events import log_file, log_to_console
 from common.training.length import Length
 from common.training.loop import Loop
 from common.training.material import find_material
-from common.training.options import npu_options
+from common.training.options import chip_options
 from common.training.resume import load_start, what_to_resume
 from common.training.run_folder import RunFolder, default_folder
 from common.training.schedules import check_periods
@@ -46,7 +46,7 @@ def train(recipe, options, device=None, cache=None):
 
     if device is None:
         with log_to_console():
-            device = open_device(options.chip, options.precision, npu_options(options))
+            device = open_device(options.chip, options.precision, chip_options(options))
             with device.together():
                 return train(recipe, options, device, cache)
     path = Path(options.output_dir or default_folder(recipe.name, options.scale))

@@ -1,19 +1,17 @@
 """Compiled training steps: one `tf.function` from a batch of uint8 patches to updated weights."""
 
 from common.device import exchange as replicas
-from common.device import npu
+from common.device.chip import in_float32, with_loss_scaling
 from common.nn.keras_compat import (
     apply_reduced_gradients,
     build_optimizer,
     function,
     keras,
     learning_rate,
-    policy_name,
     scaled_loss,
     set_learning_rate,
     tf,
     unscaled_gradients,
-    with_loss_scaling,
 )
 
 
@@ -22,25 +20,16 @@ class Learner:
 
     Args:
         model: the network.
-        optimizer: a Keras optimizer; it is wrapped for loss scaling under mixed_float16, and by
-            the adapter's own on an NPU that casts to float16.
+        optimizer: a Keras optimizer; it is wrapped where the precision needs loss scaling.
         clip, clip_threshold: see `clip_gradients`.
-        leader: a `Learner` of the same step that is applied before this one. On an NPU that
-            saturates, an overflow shows in one flag for all that was computed, which the leader
-            reads and clears: this one then has the leader's loss scale and leaves out its steps.
+        leader: a `Learner` of the same step that is applied before this one; see
+            `chip.with_loss_scaling`.
     """
 
     def __init__(self, model, optimizer, clip="none", clip_threshold=1.0, leader=None):
-        wrap = npu.loss_scale_optimizer()
-        self._leader = leader if wrap and npu.saturates() else None
-        if policy_name() == "mixed_float16":
-            optimizer = with_loss_scaling(optimizer)
-        elif wrap and not self._leader:
-            optimizer = wrap(optimizer)
-        build_optimizer(optimizer, model.trainable_variables)
         self.model = model
-        self.optimizer = optimizer
-        self._scaling = self._leader.optimizer if self._leader else optimizer
+        self.optimizer, self._scaling = with_loss_scaling(optimizer, leader and leader.optimizer)
+        build_optimizer(self.optimizer, model.trainable_variables)
         self._clip = (clip, clip_threshold)
 
     def set_learning_rate(self, value):
@@ -51,7 +40,7 @@ class Learner:
         """The loss to differentiate."""
         return scaled_loss(self._scaling, loss)
 
-    @npu.in_float32
+    @in_float32
     def apply(self, gradients, variables, weight_decay=0.0):
         """Update variables by the gradients of the scaled loss, summed over the replicas."""
         gradients = clip_gradients(unscaled_gradients(self._scaling, gradients), *self._clip,
@@ -59,7 +48,7 @@ class Learner:
         if weight_decay:
             gradients = [g + weight_decay * v if len(v.shape) > 1 else g
                          for g, v in zip(gradients, variables)]
-        if self._leader:
+        if self._scaling is not self.optimizer:
             tf.cond(self._scaling.last_step_finite,
                     lambda: _done(apply_reduced_gradients, self.optimizer, gradients, variables),
                     lambda: _done(list))

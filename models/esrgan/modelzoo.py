@@ -102,7 +102,7 @@ def _convert_weights(flags):
     folder = Path(str(given.get("output_dir") or default_folder("esrgan", scale)))
     converted = folder / "cache" / f"{Path(load).stem}-{_digest(load, scale)}.h5"
     if not converted.is_file():
-        from common.device.open import quiet_tensorflow
+        from common.device.quiet import quiet_tensorflow
 
         quiet_tensorflow(given.get("chip", "auto"))
         from models.convert import convert

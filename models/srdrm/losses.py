@@ -1,6 +1,6 @@
 """SRDRM's losses (arXiv 1909.09437): float32 scalars for batches (N, H, W, 3) in [0, 255]."""
 
-from common.device.npu import in_float32
+from common.device.chip import in_float32
 from common.nn.keras_compat import tf
 from common.nn.losses import mse
 

@@ -25,7 +25,7 @@ MEASUREMENTS = {**inference.MEASUREMENTS, **training.MEASUREMENTS, **gan.MEASURE
 def main(argv):
     """Read the flags, measure, print a line per row and write the rows."""
     arguments = _parse(argv)
-    from common.device.open import quiet_tensorflow
+    from common.device.quiet import quiet_tensorflow
 
     quiet_tensorflow("cpu")
     from common.nn.keras_compat import tf

@@ -8,7 +8,7 @@ import json
 
 import models
 from common.cli import UserError
-from common.device.open import quiet_tensorflow
+from common.device.quiet import quiet_tensorflow
 from common.files import write_text
 from common.flags import OneLineParser
 from common.modelzoo.flags import pairs, words

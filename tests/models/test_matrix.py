@@ -85,7 +85,7 @@ def test_h5_round_trip_through_the_zoo_and_through_stock_keras(case, photo, tmp_
 OTHER_STACK = """
 import json, sys
 import numpy as np
-from common.device.open import quiet_tensorflow
+from common.device.quiet import quiet_tensorflow
 quiet_tensorflow("cpu")
 import models
 from common import weights

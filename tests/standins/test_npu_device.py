@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from common.device import npu
+from common.device import chip_options
 from common.nn.keras_compat import IS_KERAS_3
 
 STANDINS = Path(__file__).parent
@@ -46,10 +46,10 @@ SIGNATURES = [
 ]
 # What the adapter's configs have, with the default and the values of those that have some.
 PUBLISHED = {
-    "precision_mode": (None, set(npu.PRECISION_MODES)),
-    "precision_mode_v2": (None, set(npu.PRECISION_MODES_V2)),
-    "op_compiler_cache_mode": ("enable", set(npu.CACHE_MODES)),
-    "aoe_config.aoe_mode": (None, set(npu.AOE_MODES)),
+    "precision_mode": (None, set(chip_options.PRECISION_MODES)),
+    "precision_mode_v2": (None, set(chip_options.PRECISION_MODES_V2)),
+    "op_compiler_cache_mode": ("enable", set(chip_options.CACHE_MODES)),
+    "aoe_config.aoe_mode": (None, set(chip_options.AOE_MODES)),
     "deterministic": (0, {0, 1}),
     "dump_config.enable_dump": (False, {True, False}),
     "profiling_config.enable_profiling": (False, {True, False}),

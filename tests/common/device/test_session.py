@@ -12,7 +12,8 @@ from google.protobuf import text_format
 
 from common.cli import UserError
 from common.device import npu
-from common.device import open as device
+from common.device import session as device
+from common.device.chip_options import check_options
 from common.device.session import cores, npu_config, session_config, uses_npu
 from common.inference import frozen
 from common.nn.keras_compat import tf
@@ -71,7 +72,7 @@ def test_the_npus():
 
 
 def test_the_npus_with_further_options(tmp_path):
-    options = npu.check_options({"precision_mode_v2": "mixed_float16", "deterministic": True,
+    options = check_options({"precision_mode_v2": "mixed_float16", "deterministic": True,
                                  "npu_dump_path": str(tmp_path), "op_compiler_cache_mode": "force"})
     assert npu_config(options) == by_hand(MORE.replace("FOLDER", str(tmp_path)))
 

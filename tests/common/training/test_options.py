@@ -5,9 +5,9 @@ from dataclasses import fields
 import pytest
 
 import models
-from common.device import npu
+from common.device.chip_options import OPTIONS
 from common.flags import about, group_of
-from common.training.options import TrainOptions, npu_options
+from common.training.options import TrainOptions, chip_options
 
 
 @pytest.mark.parametrize("name", models.available())
@@ -53,7 +53,7 @@ def test_help_shows_the_models_own_options_first(capsys):
     assert places[-1] < out.index("--npu_dump_path")
 
 
-def test_npu_options_are_those_that_are_set():
+def test_chip_options_are_those_that_are_set():
     options = TrainOptions(aoe_mode="2", deterministic=True, op_compiler_cache_dir=None)
-    assert npu_options(options) == {"aoe_mode": "2", "deterministic": True}
-    assert npu_options(TrainOptions()) == {} and "aoe_mode" in npu.OPTIONS
+    assert chip_options(options) == {"aoe_mode": "2", "deterministic": True}
+    assert chip_options(TrainOptions()) == {} and "aoe_mode" in OPTIONS

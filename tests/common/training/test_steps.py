@@ -132,7 +132,7 @@ def test_mixed_precision_learns_like_float32(photo):
 
 
 TWO_DEVICES = """
-from common.device.open import quiet_tensorflow
+from common.device.quiet import quiet_tensorflow
 quiet_tensorflow("cpu")
 import numpy as np
 import models
