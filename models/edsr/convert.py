@@ -5,7 +5,7 @@ import numpy as np
 from common.weights.source import torch_conv
 
 EXPECTS = {"torch": "an EDSR of EDSR-PyTorch or BasicSR"}
-OPTIONS = {"res_scale": (float, "factor of the residuals; default: 0.1 with 256 features, else 1")}
+OPTIONS = {"res_scale": (float, "factor of the residuals; default: 0.1 at 256 channels, else 1")}
 
 MEAN = np.array([0.4488, 0.4371, 0.4040]) * 255
 

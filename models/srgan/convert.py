@@ -4,7 +4,7 @@ import numpy as np
 
 from common.weights.source import keras_layers, torch_batch_norm, torch_conv
 
-EXPECTS = {"torch": "an MSRResNet of BasicSR, or the generator of leftthomas' SRGAN (since 2019)",
+EXPECTS = {"torch": "an MSRResNet of BasicSR, or the generator of leftthomas' SRGAN since 2019",
            "keras": "the generator of Keras-SRGAN, gen_model*.h5"}
 
 # The zoo's layers of an MSRResNet -> keys in BasicSR and in its predecessor.

@@ -1,3 +1,3 @@
 #!/usr/bin/env bash
-# Train this folder's model in full on eight NPUs or all GPUs; --help names the flags.
+# Train this folder's model in full on eight NPUs or all GPUs; --help lists the flags.
 exec bash "$(dirname "${BASH_SOURCE[0]}")/../../../scripts/start.sh" "${BASH_SOURCE[0]}" "$@"
