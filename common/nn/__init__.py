@@ -1,1 +1,1 @@
-"""Layers, losses and the interface to the Keras in use."""
+"""Layers and the interface to the Keras in use."""

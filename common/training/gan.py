@@ -7,9 +7,9 @@ import numpy as np
 from common.device import exchange as replicas
 from common.device.chip import all_computed
 from common.nn.keras_compat import function, tf
-from common.nn.losses import PIXEL_LOSSES, perceptual
 from common.training.ema import Ema
 from common.training.gan_losses import GAN_LOSSES, gradient_penalty
+from common.training.losses import PIXEL_LOSSES, perceptual
 from common.training.stages import discriminator_schedule
 from common.training.steps import Learner, PixelStep, adam
 

@@ -56,8 +56,8 @@ class BsrnLines(Lines):
 def build_step(options):
     """BSRN with Adam(.9, .999, 1e-8); the loss is a weighted mean over all outputs."""
     import models
-    from common.nn.losses import PIXEL_LOSSES
     from common.scales import scale_tuple
+    from common.training.losses import PIXEL_LOSSES
     from common.training.steps import PixelStep, adam
     from models.bsrn.network import intermediate_outputs
 

@@ -39,7 +39,7 @@ class EdsrOptions(TrainOptions):
 def build_step(options):
     """EDSR with Adam(.9, .999, 1e-8) and `options.loss`."""
     import models
-    from common.nn.losses import PIXEL_LOSSES
+    from common.training.losses import PIXEL_LOSSES
     from common.training.steps import PixelStep, adam
 
     model = models.create("edsr", options.scale, num_blocks=options.num_blocks,

@@ -45,7 +45,8 @@ class SrcnnOptions(TrainOptions):
 def build_step(options):
     """The luma network with SGD or Adam and a lower learning rate for its last layer."""
     import models
-    from common.nn.luma import CORE, luma_heads, luma_loss
+    from common.nn.luma import CORE
+    from common.training.luma import luma_heads, luma_loss
     from common.training.steps import PixelStep, adam, sgd
 
     model = models.create("srcnn", options.scale, kernels=options.kernels,

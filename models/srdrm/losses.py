@@ -2,7 +2,7 @@
 
 from common.device.chip import in_float32
 from common.nn.keras_compat import tf
-from common.nn.losses import mse
+from common.training.losses import mse
 
 
 @in_float32

@@ -51,7 +51,7 @@ class VdsrOptions(TrainOptions):
 def build_step(options):
     """The luma network with SGD or Adam."""
     import models
-    from common.nn.luma import luma_heads, luma_loss
+    from common.training.luma import luma_heads, luma_loss
     from common.training.steps import PixelStep, adam, sgd
 
     model = models.create("vdsr", options.scale, num_layers=options.num_layers,

@@ -142,8 +142,8 @@ def zoo_parts(options, weights, batch):
         `perceptual`, VGG19 on HR and SR and backward to the SR patches.
     """
     from common.nn.keras_compat import function, tf
-    from common.nn.losses import PIXEL_LOSSES
     from common.training.gan_losses import GAN_LOSSES
+    from common.training.losses import PIXEL_LOSSES
     from common.training.steps import Learner, adam
 
     step, vgg = _step(options, weights), _features(options)

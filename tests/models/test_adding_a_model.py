@@ -45,7 +45,7 @@ class TinyOptions(TrainOptions):
 
 def build_step(options):
     import models
-    from common.nn.losses import PIXEL_LOSSES
+    from common.training.losses import PIXEL_LOSSES
     from common.training.steps import PixelStep, adam
 
     model = models.create("tiny", options.scale, num_filters=options.num_filters)

@@ -11,7 +11,8 @@ import models
 from common.bicubic import upscale
 from common.nn.keras_compat import set_seed
 from common.nn.layers import BicubicUpscale, RgbToYcbcr, YcbcrToRgb
-from common.nn.luma import CORE, luma_heads
+from common.nn.luma import CORE
+from common.training.luma import luma_heads
 
 
 @pytest.mark.parametrize("name, options, count", [

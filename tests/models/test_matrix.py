@@ -15,7 +15,7 @@ from common import weights
 from common.cli import UserError
 from common.inference.upscaler import Upscaler
 from common.nn.keras_compat import keras, set_seed, tf
-from common.nn.losses import l1
+from common.training.losses import l1
 from common.training.steps import PixelStep, adam
 from scripts.export import export
 

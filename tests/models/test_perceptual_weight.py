@@ -11,8 +11,8 @@ import pytest
 from scipy.signal import correlate2d
 
 from common.flags import parse
-from common.nn.losses import PIXEL_LOSSES, perceptual
 from common.training.gan_losses import GAN_LOSSES
+from common.training.losses import PIXEL_LOSSES, perceptual
 from common.training.vgg import VggFeatures
 from models.esrgan.train import EsrganOptions
 from models.srdrm.train import SrdrmOptions

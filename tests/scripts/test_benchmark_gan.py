@@ -123,7 +123,7 @@ def test_chains_in_pytorch_answer_as_those_of_keras(made):
 
 def test_each_part_does_its_work(made):
     from common.nn.keras_compat import tf
-    from common.nn.losses import l1, perceptual
+    from common.training.losses import l1, perceptual
 
     options, step, weights, batch = made
     built, build_step = [], benchmark_gan._step

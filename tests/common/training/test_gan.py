@@ -6,11 +6,11 @@ import pytest
 import models
 from common.nn.keras_compat import keras, set_seed, tf
 from common.nn.layers import ShiftScale
-from common.nn.losses import l1
 from common.training.checkpoints import Checkpoints
 from common.training.ema import Ema
 from common.training.gan import AdversarialStep, Term
 from common.training.gan_losses import GAN_LOSSES, gradient_penalty
+from common.training.losses import l1
 from common.training.steps import adam
 
 RATES = 1e-3, 4e-3

@@ -3,7 +3,7 @@ import pytest
 
 import models
 from common.nn.keras_compat import IS_KERAS_3, keras, policy_scope, set_seed, tf
-from common.nn.losses import PIXEL_LOSSES, charbonnier, l1, mse
+from common.training.losses import PIXEL_LOSSES, charbonnier, l1, mse
 from common.training.steps import PixelStep, adam, clip_gradients
 
 
@@ -138,7 +138,7 @@ import numpy as np
 import models
 from common.nn.keras_compat import set_seed, tf
 from common.nn.layers import SpectralConv2D
-from common.nn.losses import l1
+from common.training.losses import l1
 from common.training.steps import PixelStep, adam
 
 cpu = tf.config.list_physical_devices("CPU")[0]

@@ -11,8 +11,8 @@ import scipy.signal
 
 from common.cli import UserError
 from common.nn.keras_compat import tf
-from common.nn.losses import l1, perceptual
 from common.training import vgg
+from common.training.losses import l1, perceptual
 
 
 def by_hand(path, image, layers):

@@ -349,7 +349,7 @@ def test_the_charbonnier_loss_has_one_epsilon():
     """PaddleGAN adds it to the square of a difference in [0, 1], the zoo works in [0, 255]."""
     import inspect
 
-    from common.nn.losses import charbonnier
+    from common.training.losses import charbonnier
 
     epsilon = inspect.signature(charbonnier).parameters["epsilon"].default
     assert (epsilon / 255) ** 2 == pytest.approx(CHARBONNIER_EPS)
