@@ -1,8 +1,10 @@
-"""The options of an Ascend NPU: their names and values, checked before the device opens.
+"""The options of a chip, today those of an Ascend NPU, checked before the device opens.
 
 Names and values are those of the TensorFlow adapter, github.com/hicann/tensorflow of July 2026:
 `tf_adapter_2.x/python/npu_device` (TensorFlow 2.6.5) and `tf_adapter/python/npu_bridge` (1.15).
 """
+
+from __future__ import annotations
 
 import json
 from collections import namedtuple
@@ -24,69 +26,68 @@ PRECISION_OF = {"auto": "allow_mix_precision", "float32": "must_keep_origin_dtyp
                 "mixed_float16": "allow_mix_precision",
                 "mixed_bfloat16": "allow_mix_precision_bf16"}
 INFERENCE_ONLY = {"force_fp16": "allow_mix_precision", "fp16": "mixed_float16"}
-MIXED = ("allow_mix_precision", "mixed_")  # how those begin that --modify_mixlist goes with
+MIXED = ("allow_mix_precision", "mixed_")  # beginnings of the modes that use --modify_mixlist
 WITHOUT_FLOAT16 = ("must_keep_origin_dtype", "allow_mix_precision_bf16", "allow_fp32_to_bf16",
                    "origin", "mixed_bfloat16")
 
-# What an option may be (a tuple of its values, or what kind of path it is), its help text, its
-# default, and whether it may change when a run is resumed.
+# values: a tuple of them, or the kind of path; free: whether a resumed run may change the option.
 Option = namedtuple("Option", "values help default free", defaults=(None, True))
 
 OPTIONS = {
     "precision_mode": Option(PRECISION_MODES, "in place of --precision: how the adapter casts",
                              free=False),
-    "precision_mode_v2": Option(PRECISION_MODES_V2, "in place of --precision_mode: the same in "
-                                                    "newer words", free=False),
+    "precision_mode_v2": Option(PRECISION_MODES_V2, "in place of --precision_mode: the same "
+                                                    "under newer names", free=False),
     "modify_mixlist": Option("JSON file", "JSON file of operators that mixed precision casts or "
-                                          "leaves as they are", free=False),
+                                          "does not cast", free=False),
     "op_precision_mode": Option("file", "file that chooses the fast or the precise implementation "
                                         "of operators", free=False),
     "fusion_switch_file": Option("file", "file of fusion rules that are switched on or off"),
-    "npu_dump_path": Option("folder", "dump the outputs of all operators into this folder; they "
-                                      "are large, so for few steps"),
+    "npu_dump_path": Option("folder", "write the outputs of all operators into this folder; "
+                                      "they are large: use few steps"),
     "npu_profiling_path": Option("folder", "write a profile into this folder"),
-    "aoe_mode": Option(AOE_MODES, "tune 1 subgraphs, 2 operators, 4 gradient splitting; takes "
-                                  "hours"),
-    "deterministic": Option((True, False), "use operators that give the same result each time; "
+    "aoe_mode": Option(AOE_MODES, "tune 1: subgraphs, 2: operators, 4: gradient splitting; "
+                                  "takes hours"),
+    "deterministic": Option((True, False), "use operators that give the same result in each run; "
                                            "slower", default=False),
     "op_compiler_cache_mode": Option(CACHE_MODES, "keep compiled operators; force: compile all of "
-                                                  "them anew; default: enable"),
+                                                  "them again; default: enable"),
     "op_compiler_cache_dir": Option("folder", "folder of compiled operators"),
 }
 
-_GONE = "has no effect any more: leave it out"
-_STATIC = "is gone: shapes are static here, so leave it out"
-_DUMP = "is --npu_dump_path FOLDER now"
-_TUNE = "is --aoe_mode now: 1 subgraphs, 2 operators, 4 gradient splitting"
-_IMPLEMENTATION = "is --op_precision_mode FILE now"
-# Options of older adapters and flags of ModelZoo scripts -> what is said of them.
+_GONE = "no longer has an effect; leave it out"
+_STATIC = "was removed, as shapes are static here; leave it out"
+_DUMP = "is now --npu_dump_path FOLDER"
+_TUNE = "is now --aoe_mode, 1: subgraphs, 2: operators, 4: gradient splitting"
+_IMPLEMENTATION = "is now --op_precision_mode FILE"
+# Options of older adapters and of ModelZoo scripts, with what replaced them.
 OBSOLETE = {
     "auto_tune_mode": _TUNE, "mstune_mode": _TUNE, "autotune": _TUNE,
     "graph_memory_max_size": _GONE, "variable_memory_max_size": _GONE,
     "variable_format_optimize": _GONE, "enable_reduce_precision": _GONE,
     "op_select_implmode": _IMPLEMENTATION, "optypelist_for_implmode": _IMPLEMENTATION,
-    "op_debug_level": "is op_debug_config now, for faults in CANN's operators: not an option here",
+    "op_debug_level": "is now op_debug_config, which is not an option here",
     "dynamic_input": _STATIC, "dynamic_input_config": _STATIC, "dynamic_dims": _STATIC,
     "dynamic_inputs_shape_range": _STATIC, "dynamic_graph_execute_mode": _STATIC,
     "data_dump_flag": _DUMP, "data_dump_path": _DUMP, "data_dump_step": _DUMP,
-    "profiling": "is --npu_profiling_path FOLDER now",
-    "profiling_dump_path": "is --npu_profiling_path FOLDER now",
+    "profiling": "is now --npu_profiling_path FOLDER",
+    "profiling_dump_path": "is now --npu_profiling_path FOLDER",
 }
 
 
-def check_options(options, training=False):
+def check_options(options: dict | None, training: bool = False) -> dict:
     """Check options of an NPU and drop those that are None.
 
     Args:
         options: dict of some of `OPTIONS`; None for none.
-        training: refuse modes that are for inference alone.
+        training: refuse modes that are for inference only.
 
     Returns:
-        a new dict; folders of results exist then.
+        a new dict; the folders that it names exist.
 
     Raises:
-        UserError: an unknown or obsolete name, a value that the adapter does not have, two that
-            exclude each other, or a file that is missing or no JSON.
+        UserError: an unknown or obsolete name, a value that the adapter does not have, two options
+            that exclude each other, or a file that is missing or not JSON.
     """
     given = {name: value for name, value in (options or {}).items() if value is not None}
     for name, value in given.items():
@@ -119,11 +120,11 @@ def _check_value(name, value, kind):
             raise UserError(f"--{name}: {value} is not JSON ({one_line(error)})") from error
 
 
-def with_precision(options, precision="auto"):
-    """Checked options with the mode that the zoo's `precision` stands for, where none is given.
+def with_precision(options: dict, precision: str = "auto") -> dict:
+    """Add the mode that the zoo's `precision` means to checked options, unless they have one.
 
     Raises:
-        UserError: both are given, or a mode that the options do not go with.
+        UserError: both are given, or `modify_mixlist` without mixed precision.
     """
     named = [name for name in ("precision_mode", "precision_mode_v2") if name in options]
     if named and precision != "auto":
@@ -133,21 +134,20 @@ def with_precision(options, precision="auto"):
     return options
 
 
-def check_mixlist(options):
-    """Raise a `UserError` where `modify_mixlist` would be refused or not be used.
+def check_mixlist(options: dict) -> None:
+    """Raise a `UserError` if `modify_mixlist` is given without mixed precision.
 
     Args:
-        options: checked, with the mode that holds in the end; without one the device's is none of
-            mixed precision.
+        options: checked, with the mode that will be used; the device's default mode is not mixed.
     """
     mode = _mode(options)
     if "modify_mixlist" in options and not str(mode).startswith(MIXED):
-        raise UserError(f"--modify_mixlist changes mixed precision, which {mode or 'the default'} "
-                        "is not; leave it out, or give --precision_mode allow_mix_precision")
+        raise UserError(f"--modify_mixlist needs mixed precision, which {mode or 'the default'} is "
+                        "not; leave it out, or give --precision_mode allow_mix_precision")
 
 
-def uses_float16(options):
-    """Whether gradients pass through float16, so that the loss wants scaling."""
+def uses_float16(options: dict) -> bool:
+    """Whether gradients are computed in float16, so that the loss needs scaling."""
     return _mode(options) not in WITHOUT_FLOAT16
 
 
@@ -155,8 +155,8 @@ def _mode(options):
     return options.get("precision_mode_v2", options.get("precision_mode"))
 
 
-def global_options(options):
-    """Checked options as {dotted name in `npu_device.global_options()`: value}."""
+def global_options(options: dict) -> dict:
+    """Convert checked options to {dotted name in `npu_device.global_options()`: value}."""
     values = {}
     for name, value in options.items():
         if name == "npu_dump_path":
@@ -174,8 +174,8 @@ def global_options(options):
     return values
 
 
-def session_parameters(options):
-    """Checked options as {name in the parameter map of `NpuOptimizer`: value}."""
+def session_parameters(options: dict) -> dict:
+    """Convert checked options to {name in the parameter map of `NpuOptimizer`: value}."""
     values = {}
     for name, value in global_options(options).items():
         name = name.split(".")[-1]

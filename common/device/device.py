@@ -50,7 +50,7 @@ class Device:
         All leave the block at the same time, so that none that has finished is taken for lost.
 
         Raises:
-            UserError: another process is gone, or the exchange with it failed.
+            UserError: another process is gone, or memory or disk space is exhausted.
         """
         from common.nn.keras_compat import tf
 
@@ -76,6 +76,6 @@ class Device:
         from common.device.exchange import agree
         from common.nn.keras_compat import tf
 
-        # One that has been through here may be gone before its answer has come to the others.
+        # A process that has passed this point may end before the others have its answer.
         with contextlib.suppress(tf.errors.OpError):
             agree(self)

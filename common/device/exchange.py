@@ -1,7 +1,14 @@
-"""What the devices of a run tell each other, be they of one process or of several."""
+"""How the devices of a run exchange values, within one process and between several."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
 
 from common.device import npu
 from common.nn.keras_compat import function, state_variables, tf
+
+if TYPE_CHECKING:
+    from common.device.device import Device
 
 _answer = []
 
@@ -11,26 +18,27 @@ def count() -> int:
     return tf.distribute.get_strategy().num_replicas_in_sync * npu.processes()
 
 
-def rank():
-    """Within a replica: its number among all, a scalar int32 tensor."""
+def rank() -> tf.Tensor:
+    """The number of a replica among all, a scalar int32 tensor; called within the replica."""
     if npu.processes() > 1:
         return tf.constant(npu.opened().rank)
     return tf.cast(tf.distribute.get_replica_context().replica_id_in_sync_group, tf.int32)
 
 
-def add_up(gradients, logged):
-    """Within a replica: the sums over all replicas, in one exchange.
+def add_up(gradients: list[tf.Tensor],
+           logged: dict[str, tf.Tensor]) -> tuple[list[tf.Tensor], dict[str, tf.Tensor]]:
+    """Sum tensors over all replicas in one exchange; called within a replica.
 
     Args:
         gradients: list of tensors.
         logged: dict of scalar tensors.
 
     Returns:
-        the same with the sums in it.
+        both, with the sums.
     """
     if count() == 1:
         return gradients, logged
-    # Of an input TensorFlow does not know the device, and to exchange it must.
+    # TensorFlow does not know on which device an input is, which an exchange requires.
     values = [*gradients, *map(tf.identity, logged.values())]
     if npu.processes() > 1:
         values = npu.add_up(values)
@@ -39,14 +47,14 @@ def add_up(gradients, logged):
     return values[:len(gradients)], dict(zip(logged, values[len(gradients):]))
 
 
-def first(values):
-    """Outside of the replicas: from the dict that each returned, that of the first here."""
+def first(values: dict[str, Any]) -> dict[str, tf.Tensor]:
+    """What this process's first replica returned, from a result of `strategy.run`."""
     strategy = tf.distribute.get_strategy()
     return {name: strategy.experimental_local_results(value)[0] for name, value in values.items()}
 
 
-def spread(device, parts):
-    """What the strategy of the device runs on, from one tuple of tensors for each local replica."""
+def spread(device: Device, parts: list[tuple]) -> tuple:
+    """The arguments of `strategy.run`, from one tuple of tensors for each local replica."""
     if device.strategy.num_replicas_in_sync == 1:
         return parts[0]
     offset = device.rank * device.local_replicas
@@ -55,13 +63,13 @@ def spread(device, parts):
         for values in zip(*parts))
 
 
-def agree(device, value=0):
-    """Give every process an integer of rank 0, at a point to which all of them come."""
+def agree(device: Device, value: int = 0) -> int:
+    """Give every process the integer of rank 0; all processes have to call it."""
     if device.processes == 1:
         return value
     own = value if device.is_chief else 0
     if device.chip == "npu":
-        if not _answer:  # made once, since the exchange is compiled for each variable
+        if not _answer:  # made once, as each variable's exchange is compiled
             _answer.append(tf.Variable(0, dtype=tf.int32, trainable=False))
         _answer[0].assign(own)
         npu.broadcast(_answer)
@@ -72,7 +80,7 @@ def agree(device, value=0):
     return int(strategy.reduce("sum", values, axis=None).numpy())
 
 
-def share_state(device, tracked):
+def share_state(device: Device, tracked: list) -> None:
     """Give every process the state of rank 0: weights, optimizers, counters.
 
     Args:

@@ -1,4 +1,4 @@
-"""The Ascend NPU: finding and opening it, and what it offers once it is open.
+"""The Ascend NPU: finding it, opening it, and what it does once it is open.
 
 Signatures are those of the TensorFlow adapter, see `chip_options`. Neither TensorFlow nor Keras is
 imported before an NPU is asked for.
@@ -18,44 +18,44 @@ from common.device.chip_options import global_options, uses_float16
 from common.device.machine import npu_count, npu_paths
 from common.device.ranks import check_environment
 
-# The adapter's module, its device handle, and this process among all that train together.
+# rank and processes: of this process among all that train together; float16: see `uses_float16`.
 Npu = namedtuple("Npu", "adapter handle device_id rank processes float16")
 _opened = None
 
 
 class NoNpu(Exception):
-    """No NPU can be used here; the text says why."""
+    """No NPU can be used; the text says why."""
 
 
-def missing(*packages):
-    """Why none of the adapter's packages can be imported, or None if one is there."""
+def missing(*packages: str) -> str | None:
+    """Why no package of the adapter can be imported; None if one is installed."""
     if any(importlib.util.find_spec(name) for name in packages):
         return None
     return f"{' and '.join(packages)} {'is' if len(packages) == 1 else 'are'} not installed"
 
 
 def no_device() -> str | None:
-    """Why no NPU's device file is here, or None if one is."""
+    """Why there is no NPU's device file; None if there is one."""
     return None if npu_count() else f"no device {npu_paths()}".strip()
 
 
-def load_adapter(name):
+def load_adapter(name: str) -> Any:
     """Import a module of the adapter.
 
     Raises:
-        NoNpu: it is not here, or a library that it needs is not.
+        NoNpu: it is not installed, or a library that it needs is missing.
     """
     why = missing(name.split(".")[0])
     if why:
         raise NoNpu(why)
     try:
         return importlib.import_module(name)
-    except Exception as error:  # whatever CANN's own libraries raise
+    except Exception as error:  # CANN's libraries may raise anything
         raise NoNpu(f"{name} cannot be imported ({one_line(error)}); has CANN's set_env.sh been "
                     "sourced?") from error
 
 
-def open_npu(options):
+def open_npu(options: dict) -> Npu:
     """Open the NPU of this process and make it TensorFlow's default device; once per process.
 
     Args:
@@ -66,7 +66,7 @@ def open_npu(options):
 
     Raises:
         NoNpu: none can be opened.
-        UserError: the adapter does not take an option, or the environment is not right.
+        UserError: the adapter refuses an option, or an environment variable is wrong.
     """
     global _opened
     if _opened is not None:
@@ -81,11 +81,11 @@ def open_npu(options):
                 config = getattr(config, group)
             setattr(config, last, value)
         except (ValueError, TypeError, AttributeError) as error:
-            raise UserError(f"the adapter does not take {name}={value}: "
+            raise UserError(f"the adapter refuses {name}={value}: "
                             f"{one_line(error)}") from error
     device_id = os.environ.get("ASCEND_DEVICE_ID") or "0"
     if not device_id.isdigit():
-        raise UserError(f"ASCEND_DEVICE_ID={device_id}: the number of a device is wanted")
+        raise UserError(f"ASCEND_DEVICE_ID must be a device number, got {device_id!r}")
     try:
         handle = adapter.open(int(device_id))
         handle.as_default()
@@ -97,18 +97,18 @@ def open_npu(options):
     return _opened
 
 
-def opened():
-    """The `Npu` that this process opened, or None."""
+def opened() -> Npu | None:
+    """The NPU that this process has opened, or None."""
     return _opened
 
 
-def processes():
-    """How many processes train together, each on an NPU of its own; 1 without an NPU."""
+def processes() -> int:
+    """How many processes train together, each on its own NPU; 1 without an NPU."""
     return _opened.processes if _opened else 1
 
 
-def saturates():
-    """Whether an overflow gives the largest number instead of infinity, and a global flag."""
+def saturates() -> bool:
+    """Whether an overflow gives the largest number and sets a global flag, not infinity."""
     if _opened is None:
         return False
     return not getattr(_opened.adapter, "is_inf_nan_enabled", lambda: True)()
@@ -119,17 +119,17 @@ def keep_dtype_scope() -> Any:
     return getattr(_opened.adapter, "keep_dtype_scope", contextlib.nullcontext)()
 
 
-def loss_scale_optimizer():
-    """The adapter's class of loss scaling, where its precision wants it; else None."""
+def loss_scale_optimizer() -> Any:
+    """The adapter's class for loss scaling where the precision needs it; else None."""
     return _opened.adapter.train.optimizer.NpuLossScaleOptimizer if (
         _opened and _opened.float16) else None
 
 
-def add_up(tensors):
-    """The sum of each tensor over all processes, in one call."""
+def add_up(tensors: list) -> list:
+    """Sum each tensor over all processes, in one call."""
     return _opened.adapter.distribute.all_reduce(tensors, reduction="sum")
 
 
-def broadcast(variables):
-    """Give every process the variables' values on rank 0."""
+def broadcast(variables: list) -> None:
+    """Give every process the values that the variables have on rank 0."""
     _opened.adapter.distribute.broadcast(variables, root_rank=0)

@@ -57,13 +57,13 @@ def open_device(chip: str = "auto", precision: str = "auto",
                 raise UserError(f"--chip npu: {error}; use --chip auto, gpu or cpu") from error
             not_these.append(f"no NPU: {error}")
             if check_environment(os.environ) > 1:
-                raise UserError(f"RANK_SIZE or CM_WORKER_SIZE speaks of several NPUs, but {error}; "
+                raise UserError(f"RANK_SIZE or CM_WORKER_SIZE asks for several NPUs, but {error}; "
                                 "unset it to train on another chip") from error
     return _open_gpu_or_cpu(chip, precision, not_these)
 
 
 def _open_npu(precision, options):
-    # Before anything else touches TensorFlow: what was made before would not be on the NPU.
+    # Before anything else uses TensorFlow: what is made earlier is not on the NPU.
     here = npu.open_npu(with_precision(options, precision))
     from common.nn.keras_compat import set_policy, tf
 
@@ -127,18 +127,18 @@ def _which(rank, processes):
 
 
 def _join(cluster):
-    """The strategy over all processes; waits until they are up."""
+    """Wait until all processes have started; returns the strategy over them."""
     from tensorflow.python.distribute import collective_all_reduce_strategy as collective
 
     from common.nn.keras_compat import tf
 
-    # `Watch` does this sooner; on TensorFlow 2.6 each of the two would hold up the other.
+    # `Watch` notices a loss sooner; on TensorFlow 2.6 the two checks block each other.
     collective.CollectiveAllReduceExtended._enable_check_health = False
     end_at_once()
     os.environ["TF_CONFIG"] = cluster.tf_config
     others = len(cluster.addresses) - 1
     patience = threading.Timer(PATIENCE, give_up, [
-        f"the other processes did not come up within {PATIENCE} s; start all of "
+        f"the other processes did not start within {PATIENCE} s; start all of "
         f"{', '.join(cluster.addresses)}"])
     patience.daemon = True
     patience.start()

@@ -1,6 +1,6 @@
-"""The configuration of graph sessions, which run frozen graphs on TensorFlow 1.15, 2.6.5 and 2.21.
+"""Configures graph sessions, which run frozen graphs on TensorFlow 1.15, 2.6.5 and 2.21.
 
-It imports neither Keras nor anything newer than Python 3.7.
+It imports no Keras and runs on Python 3.7.
 """
 
 from __future__ import annotations
@@ -20,21 +20,22 @@ CHIPS = ("auto", "npu", "gpu", "cpu")
 log = logging.getLogger("sr_zoo")
 
 
-def session_config(chip="auto", precision_mode="allow_mix_precision", chip_options=None):
+def session_config(chip: str = "auto", precision_mode: str | None = "allow_mix_precision",
+                   chip_options: dict | None = None) -> Any:
     """The `ConfigProto` of a session on a chip: `tf.compat.v1.Session(config=session_config())`.
 
-    For an NPU the adapter is loaded, which changes TensorFlow for the whole process; on
-    TensorFlow 2 it switches to graphs. Close such a session explicitly.
+    For an NPU the adapter is loaded. It changes TensorFlow for the whole process and switches
+    TensorFlow 2 to graphs. Close such a session explicitly.
 
     Args:
-        chip: auto (an NPU that is here and whose adapter loads, else a GPU, else the CPU), npu, gpu
-            or cpu.
+        chip: auto (an NPU if there is one and its adapter loads, else a GPU, else the CPU), npu,
+            gpu or cpu.
         precision_mode: of the NPU, see `chip_options.PRECISION_MODES`; None: the device's default.
-        chip_options: dict of further `chip_options.OPTIONS`; a precision_mode_v2 takes the place of
+        chip_options: dict of further `chip_options.OPTIONS`; precision_mode_v2 replaces
             `precision_mode`.
 
     Raises:
-        UserError: a chip that is not here, or an option that the adapter does not have.
+        UserError: the chip is not here, or the adapter has no such option.
     """
     import tensorflow as tf  # of any version, without the Keras of `keras_compat`
 
@@ -73,8 +74,8 @@ def session_config(chip="auto", precision_mode="allow_mix_precision", chip_optio
     return config
 
 
-def npu_config(options):
-    """The `ConfigProto` of an NPU, with options from `chip_options.check_options`."""
+def npu_config(options: dict) -> Any:
+    """The `ConfigProto` of an NPU for options from `chip_options.check_options`."""
     import tensorflow as tf
     from tensorflow.core.protobuf.rewriter_config_pb2 import RewriterConfig
 
@@ -95,15 +96,15 @@ def npu_config(options):
     return config
 
 
-def cores():
+def cores() -> int:
     """How many cores this process may use."""
     if hasattr(os, "sched_getaffinity"):
         return len(os.sched_getaffinity(0))
     return os.cpu_count() or 1
 
 
-def uses_npu(config):
-    """Whether a `ConfigProto` of `session_config` is an NPU's."""
+def uses_npu(config: Any) -> bool:
+    """Whether a `ConfigProto` from `session_config` is for an NPU."""
     optimizers = config.graph_options.rewrite_options.custom_optimizers
     return any(optimizer.name == "NpuOptimizer" for optimizer in optimizers)
 
@@ -133,8 +134,8 @@ def plain_errors(config: Any, path: str | os.PathLike) -> Iterator[None]:
 def _load_adapter(tf, look):
     """Load the adapter of this TensorFlow for graph sessions, or raise `npu.NoNpu`.
 
-    `look`: whether a device has to be seen first, as the adapter changes TensorFlow and only the
-    first run would say that it has none.
+    `look`: whether to require a device file first. The adapter changes TensorFlow when it is
+    loaded, and reports a missing device only in the first run.
     """
     name = "npu_bridge" if tf.__version__.startswith("1.") else "npu_device"
     why = look and (npu.missing(name) or npu.no_device())

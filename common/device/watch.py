@@ -1,4 +1,6 @@
-"""Notices that another process of the run is gone, and ends this one with a clear line."""
+"""Notices the loss of another process of the run, and ends this one with a clear line."""
+
+from __future__ import annotations
 
 import logging
 import os
@@ -7,40 +9,41 @@ import threading
 import time
 
 from common.cli import UserError
+from common.device.cluster import Cluster
 
-# A process that ends is noticed by the next step. One that is silent, as when its machine has no
-# power, is noticed after at most (EVERY + PATIENCE) * TRIES seconds; GRACE seconds later, which
-# makes 45, this process ends whatever it is doing.
+# The next step notices a process that has ended. One that is silent, as after a power cut, is
+# noticed within (EVERY + PATIENCE) * TRIES = 30 seconds; GRACE seconds later this process ends,
+# whatever it is doing.
 EVERY, PATIENCE, TRIES, GRACE = 5, 5, 3, 15
 
 log = logging.getLogger("sr_zoo")
 
 
 class Watch:
-    """Asks the other processes in the background whether they are there.
+    """Checks in the background that the other processes answer.
 
     Args:
-        cluster: a `cluster.Cluster` whose processes are up.
+        cluster: whose processes are running.
     """
 
-    def __init__(self, cluster):
+    def __init__(self, cluster: Cluster):
         self._cluster = cluster
         self._stop = threading.Event()
         self._thread = threading.Thread(target=self._run, daemon=True)
         self._thread.start()
 
-    def stop(self):
-        """The others may leave now."""
+    def stop(self) -> None:
+        """Stop checking, as the other processes may end from now on."""
         self._stop.set()
-        self._thread.join()  # not to be cut off within TensorFlow when the process ends
+        self._thread.join()  # the process must not end while it is inside TensorFlow
 
-    def explain(self):
-        """Raise a `UserError` where a failure comes from a process that is gone."""
+    def explain(self) -> None:
+        """Raise a `UserError` if a failure was caused by a lost process."""
         for _ in range(TRIES):
             gone = self._silent()
             if gone is not None:
                 raise UserError(self._line(gone))
-            time.sleep(1)  # it may still be ending
+            time.sleep(1)  # it may be about to end
 
     def _run(self):
         tries = 0
@@ -54,7 +57,7 @@ class Watch:
         from tensorflow.python.eager import context
         from tensorflow.python.framework import errors
 
-        # The step under way fails with this, and `explain` says why; otherwise the end is here.
+        # The step under way fails with this, and `explain` says why; without a step, end here.
         context.context().abort_collective_ops(errors.UNAVAILABLE, line)
         if not self._stop.wait(GRACE):
             give_up(line)
@@ -79,8 +82,8 @@ class Watch:
                 "them again: they go on from the last checkpoint")
 
 
-def give_up(line):
-    """End the process at once, whatever it is doing."""
+def give_up(line: str) -> None:
+    """Print an error and end the process at once, whatever it is doing."""
     sys.stdout.flush()
     print(f"error: {line}", file=sys.stderr, flush=True)
     time.sleep(0.1)

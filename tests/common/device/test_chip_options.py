@@ -93,7 +93,7 @@ def test_a_mode_and_a_precision_exclude_each_other():
     ({"precision_mode": "cube_fp16in_fp32out"}, "auto", "cube_fp16in_fp32out")])
 def test_a_mixlist_goes_with_mixed_precision_alone(file, options, precision, named):
     given = chip_options.check_options({"modify_mixlist": str(file), **options})
-    with pytest.raises(UserError, match=f"--modify_mixlist changes mixed .*{named} is not"):
+    with pytest.raises(UserError, match=f"--modify_mixlist needs mixed .*{named} is not"):
         chip_options.with_precision(given, precision)
 
 

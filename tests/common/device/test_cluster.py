@@ -39,14 +39,14 @@ def test_tf_config():
 
 
 @pytest.mark.parametrize("environ, words", [
-    ({"TF_CONFIG": "{"}, "TF_CONFIG is not of the form"),
-    (tf_config(2), "TF_CONFIG is not of the form"),
-    (tf_config(0, worker=["a:1"], ps=["b:1"]), "TF_CONFIG has a ps"),
+    ({"TF_CONFIG": "{"}, "TF_CONFIG must have the form"),
+    (tf_config(2), "TF_CONFIG must have the form"),
+    (tf_config(0, worker=["a:1"], ps=["b:1"]), "TF_CONFIG names the job ps"),
     (tf_config(0, worker=["a:1", "a:1"]), "the same address"),
-    ({"WORLD_SIZE": "two"}, "WORLD_SIZE=two"),
+    ({"WORLD_SIZE": "two"}, "WORLD_SIZE must be a whole number, got 'two'"),
     ({"WORLD_SIZE": "2", "MASTER_ADDR": "a", "MASTER_PORT": "1"}, "RANK is missing"),
-    ({"WORLD_SIZE": "2", "RANK": "0", "MASTER_PORT": "1"}, "needs MASTER_ADDR"),
-    ({"SLURM_STEP_NUM_TASKS": "2", "SLURM_PROCID": "0"}, "start them with srun"),
+    ({"WORLD_SIZE": "2", "RANK": "0", "MASTER_PORT": "1"}, "MASTER_ADDR must name the host"),
+    ({"SLURM_STEP_NUM_TASKS": "2", "SLURM_PROCID": "0"}, "start the run with srun"),
 ])
 def test_what_is_wrong_is_said_in_one_line(environ, words):
     assert words in refused(environ)
@@ -153,7 +153,7 @@ def test_gpus_of_a_machine_are_shared_by_torchruns_processes():
         assert local_share(environ, ["a", "b"]) == ["a", "b"]
     with pytest.raises(UserError, match="4 processes for 1 GPU: start at most one for each"):
         local_share(TORCHRUN, ["a"])
-    with pytest.raises(UserError, match="LOCAL_RANK=4: a number below LOCAL_WORLD_SIZE=4"):
+    with pytest.raises(UserError, match="LOCAL_RANK must be below LOCAL_WORLD_SIZE=4, got 4"):
         local_share({**TORCHRUN, "LOCAL_RANK": "4"}, ["a"])
 
 

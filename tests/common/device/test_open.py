@@ -25,7 +25,7 @@ def test_auto_says_why_it_is_no_other(caplog):
     (("gpu",), "--chip gpu: TensorFlow sees no GPU here"),
     (("tpu",), "unknown chip 'tpu'"), (("cpu", "half"), "unknown precision 'half'"),
     (("cpu", "mixed_float16"), "needs a GPU"),
-    (("cpu", "float32", {"auto_tune_mode": "RL,GA"}), "auto_tune_mode is --aoe_mode now"),
+    (("cpu", "float32", {"auto_tune_mode": "RL,GA"}), "auto_tune_mode is now --aoe_mode"),
     (("cpu", "float32", {"precision_mode": "force_fp16"}), "force_fp16 is for inference"),
 ])
 def test_what_cannot_be_is_one_line(arguments, words):
@@ -43,7 +43,7 @@ def test_bfloat16_that_is_not_here():
 def test_several_npus_are_not_trained_as_one_cpu(monkeypatch, rank_table):
     for name, value in rank_table(2, 1).items():
         monkeypatch.setenv(name, value)
-    with pytest.raises(UserError, match="RANK_SIZE or CM_WORKER_SIZE speaks of several NPUs"):
+    with pytest.raises(UserError, match="RANK_SIZE or CM_WORKER_SIZE asks for several NPUs"):
         open_device("auto")
 
 
@@ -93,10 +93,10 @@ def test_what_does_not_open_is_one_line(forked, tmp_path, rank_table):
     cases = {
         "error: --chip npu: the device 0 does not open (Failed open npu device 0":
             opening(NPU_STANDIN_DEVICES="0"),
-        "ASCEND_DEVICE_ID=first: the number of a device is wanted":
+        "ASCEND_DEVICE_ID must be a device number, got 'first'":
             opening(ASCEND_DEVICE_ID="first"),
         "RANK_SIZE is 2, but RANK_ID is not set": opening(**{**rank_table(2, 0), "RANK_ID": ""}),
-        "error: the adapter does not take precision_mode_v2=origin":
+        "error: the adapter refuses precision_mode_v2=origin":
             opening(options={"precision_mode_v2": "origin"}, PYTHONPATH=str(older.parent)),
     }
     for words, (status, text) in zip(cases, forked(list(cases.values()))):
