@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 import struct
 import zlib
-from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -55,7 +54,7 @@ def find_images(folder: str | Path) -> list[Path]:
 
 
 @contextlib.contextmanager
-def any_size() -> Iterator[None]:
+def any_size():
     """Lift Pillow's limit of 179 million pixels within a `with` block."""
     before, Image.MAX_IMAGE_PIXELS = Image.MAX_IMAGE_PIXELS, None
     try:

@@ -167,13 +167,14 @@ def load(path: str | os.PathLike, scale: int | None = None, **options: Any) -> k
     """Rebuild the model that a zoo `.h5` describes and read its weights, whichever stack wrote it.
 
     Args:
-        path: the file.
+        path: the file, or a name of `models.catalogue`, which is fetched if need be.
         scale: if given, what the file must hold; of a joint model's file, the one to build.
         options: changes to the network's options that leave its layers as they are, such as a
             smaller num_recursions of BSRN.
 
     Raises:
-        UserError: no such file, not one of the zoo's, damaged, or of another scale.
+        UserError: no such file, not one of the zoo's, damaged, or of another scale; a name that
+            cannot be fetched.
 
     Example:
         >>> import models
@@ -182,7 +183,9 @@ def load(path: str | os.PathLike, scale: int | None = None, **options: Any) -> k
         ('edsr_x2', 12)
     """
     from common import weights
+    from models import catalogue
 
+    path = catalogue.find(path)
     metadata = weights.read_metadata(path)
     held = metadata["scale"]
     if scale is None or scale == held:
@@ -192,17 +195,3 @@ def load(path: str | os.PathLike, scale: int | None = None, **options: Any) -> k
     loaded = create(metadata["model"], scale, **{**metadata["options"], **options})
     weights.load_into(loaded, path, unused=scale != held)
     return loaded
-
-
-def bundled_weights(name: str, scale: int) -> Path:
-    """The path of the weights that come with the zoo for a model and scale.
-
-    Raises:
-        UserError: an unknown model, or none come with it.
-    """
-    path = model(name).folder / "weights" / f"{name}_x{scale}.h5"
-    if not path.is_file():
-        have = sorted(p.name for each in _MODELS.values() for p in each.folder.glob("weights/*.h5"))
-        raise UserError(f"no weights for {name} x{scale} come with the zoo (bundled: "
-                        f"{', '.join(have) or 'none'}); train some and give them with --weights")
-    return path

@@ -14,6 +14,7 @@ from common.cli import UserError
 from common.device.open import CHIPS, PRECISIONS, open_device
 from common.device.quiet import quiet_tensorflow
 from common.scales import scale_tuple
+from models import catalogue
 
 if TYPE_CHECKING:
     from common.inference.upscaler import Upscaler
@@ -57,15 +58,15 @@ def choose_weights(arguments: Any) -> Choice:
     """Find the weights of a command and check that they match its model and scale.
 
     Args:
-        arguments: with `weights`, a zoo `.h5` or None for the bundled ones (by default EDSR x2);
+        arguments: with `weights`, a zoo `.h5`, a name of the catalogue, or None for bundled ones;
             `model` and `scale` that they must hold, or None for any; and `chip`.
 
     Raises:
         UserError: the weights do not exist, or belong to another model or scale.
     """
     quiet_tensorflow(arguments.chip)
-    path = arguments.weights or models.bundled_weights(arguments.model or "edsr",
-                                                       arguments.scale or 2)
+    path = (catalogue.find(arguments.weights) if arguments.weights
+            else catalogue.bundled(arguments.model, arguments.scale or 2))
     choices = choose_scales(path, arguments.model, arguments.scale and [arguments.scale])
     if len(choices) > 1:
         raise UserError(f"{_holds(path, choices[0].model, [c.scale for c in choices])}; choose "

@@ -11,6 +11,7 @@ from typing import Any
 import models
 from common.cli import UserError, one_line
 from common.device.quiet import quiet_tensorflow
+from models import catalogue
 from models.choose import Choice, choose_scales
 
 Found = namedtuple("Found", "name path checkpoint")  # path: the .h5 that describes the network
@@ -38,12 +39,12 @@ def choose_networks(arguments: Any, temporary: Path) -> tuple:
         return [(None, [Choice(None, "bicubic", scale) for scale in arguments.scale])], []
     quiet_tensorflow(arguments.chip)
     if arguments.weights is None:
-        paths = [models.bundled_weights(arguments.model, scale) for scale in arguments.scale]
+        paths = [catalogue.bundled(arguments.model, scale) for scale in arguments.scale]
         return [(path.name, choose_scales(path, arguments.model, [scale]))
                 for path, scale in zip(paths, arguments.scale)], []
-    if not Path(arguments.weights).is_dir():
-        path = arguments.weights
-        return [(Path(path).name, choose_scales(path, arguments.model, arguments.scale))], []
+    path = catalogue.find(arguments.weights)
+    if not path.is_dir():
+        return [(path.name, choose_scales(path, arguments.model, arguments.scale))], []
     networks, failed = [], []
     for found in find_weights(arguments.weights):
         try:

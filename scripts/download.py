@@ -1,4 +1,4 @@
-"""Download data sets from their public addresses: `python -m scripts.download`."""
+"""Download data sets and weights: `python -m scripts.download`."""
 
 from collections import namedtuple
 from collections.abc import Sequence
@@ -10,6 +10,7 @@ from common.data.sets import DATASETS
 from common.data.unpack import unpack
 from common.files import make_folder
 from common.flags import OneLineParser
+from models import catalogue
 
 # One archive: its address, its checksum if known, and {folder in it: folder to create}.
 Source = namedtuple("Source", "url checksum places")
@@ -36,6 +37,16 @@ _DIV2K_CHECKSUMS = {
 def main(argv):
     """Run the command."""
     arguments = _parser().read(argv)
+    if arguments.list:
+        print(catalogue.as_text())
+    for name in arguments.weights or ():
+        print(catalogue.find(name))
+    if not arguments.dataset:
+        if not (arguments.weights or arguments.list):
+            raise UserError("name what to fetch: --dataset, --weights, or --list for the weights")
+        return
+    if not arguments.data_dir:
+        raise UserError("--dataset needs --data_dir, the folder that gets the data sets")
     folder = make_folder(arguments.data_dir)
     work = {}  # by address, since one archive may hold several sets
     for name in arguments.dataset:
@@ -142,9 +153,13 @@ def _parser():
                     "resumes, known checksums are verified, and existing folders are not "
                     "downloaded again.",
         epilog=ELSEWHERE)
-    parser.add_argument("--dataset", nargs="+", required=True, metavar="D",
+    parser.add_argument("--weights", nargs="+", metavar="NAME",
+                        help="fetch weights of the catalogue and print their paths: "
+                             + ", ".join(catalogue.CATALOGUE))
+    parser.add_argument("--list", action="store_true", help="list the weights of the catalogue")
+    parser.add_argument("--dataset", nargs="+", metavar="D",
                         help=f"one or several of {', '.join(SOURCES)}")
-    parser.add_argument("--data_dir", required=True, metavar="DIR",
+    parser.add_argument("--data_dir", metavar="DIR",
                         help="folder in which each gets a sub-folder, e.g. DIV2K")
     parser.add_argument("--scale", type=int, nargs="+", metavar="S",
                         help="also download DIV2K's published LR images for these scales; without "

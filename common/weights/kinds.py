@@ -12,6 +12,7 @@ from pathlib import Path
 import h5py
 
 from common.cli import UserError, one_line
+from common.weights.ncnn import is_ncnn
 
 KINDS = {
     "matlab": "a MATLAB 5 file",
@@ -19,6 +20,7 @@ KINDS = {
     "keras": "a Keras HDF5 file",
     "torch": "a PyTorch file",
     "paddle": "a Python pickle",
+    "ncnn": "an ncnn network",
 }
 
 _TABLE_END = bytes.fromhex("57fb808b247547db")  # the last bytes of a checkpoint's index
@@ -47,6 +49,8 @@ def recognise(path: str | os.PathLike) -> tuple[str | None, str | None]:
         if checkpoint_prefix(path):
             return "tf_checkpoint", None
         raise UserError(f"no such file: {path}")
+    if is_ncnn(path):
+        return "ncnn", None
     with open(path, "rb") as file:
         start = file.read(128)
         file.seek(max(0, path.stat().st_size - 8))

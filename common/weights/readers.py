@@ -1,4 +1,4 @@
-"""Read the arrays of MATLAB files, TensorFlow checkpoints and Keras files; `states` the others."""
+"""Read the arrays of a weight file of any kind."""
 
 from __future__ import annotations
 
@@ -12,6 +12,7 @@ from common.cli import UserError
 from common.weights import states
 from common.weights.h5 import weight_names
 from common.weights.kinds import checkpoint_prefix, damaged
+from common.weights.ncnn import read_ncnn
 
 
 def read_arrays(path: str | os.PathLike, kind: str) -> tuple[dict[str, np.ndarray], str]:
@@ -98,4 +99,5 @@ def _keras_group(layer, group, names):
         yield f"{prefix}/{counts[prefix]}", np.asarray(group[name])
 
 
-_READERS = {"matlab": _read_matlab, "tf_checkpoint": _read_checkpoint, "keras": _read_keras}
+_READERS = {"matlab": _read_matlab, "tf_checkpoint": _read_checkpoint, "keras": _read_keras,
+            "ncnn": read_ncnn}

@@ -15,10 +15,10 @@ from jsonargparse.typing import NonNegativeInt, PositiveFloat, PositiveInt
 
 from common.cli import run_command
 from common.flags import option
-from common.training.command import training_command
 from common.training.lines import Lines
 from common.training.options import Clip, Schedule, Steps, TrainOptions
 from common.training.recipe import Recipe
+from models.command import training_command
 
 
 @dataclass

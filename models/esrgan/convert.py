@@ -3,7 +3,8 @@
 from common.weights.source import torch_conv
 
 EXPECTS = {"torch": "an RRDBNet of ESRGAN, Real-ESRGAN or BasicSR",
-           "paddle": "PaddleGAN's ESRGAN, .pdparams"}
+           "paddle": "PaddleGAN's ESRGAN, .pdparams",
+           "ncnn": "an RRDBNet of Real-ESRGAN or RealSR, .param and .bin"}
 
 # The zoo's layers -> keys in BasicSR, in the newer ESRGAN and PaddleGAN, and in the older ESRGAN
 # (whose prefix "model." the reader removes); i, j, k count as in the zoo, n is the block count.
@@ -22,6 +23,8 @@ _SCALES = {3: 4, 12: 2, 48: 1}  # channels of the pixel-unshuffled input -> scal
 
 def convert(source):
     """Take the arrays of an RRDBNet; all these programs feed images in [0, 1], as the zoo does."""
+    if source.kind == "ncnn":
+        _name_ncnn(source)
     names = next((names for names in _NAMES
                   if names["dense"].format(i=0, j=1, k=1) + ".weight" in source), None)
     if names is None:
@@ -48,3 +51,20 @@ def convert(source):
     options = {"num_blocks": num_blocks, "num_filters": len(arrays["head"][1]),
                "num_growth": len(arrays["block0_dense1_conv1"][1])}
     return held, options, arrays
+
+
+def _name_ncnn(source):
+    """Name the numbered convolutions of an ncnn network as BasicSR does."""
+    if any(name.startswith("prelu") for name in source.arrays):
+        raise source.unfit("it has PReLU layers, as the compact networks of Real-ESRGAN's video "
+                           "and general models do; the zoo has no such model")
+    count = source.count("conv{}.weight")
+    num_blocks, rest = divmod(count - 6, 15)
+    if rest or num_blocks < 1:
+        raise source.unfit(f"it has {count} convolutions; an RRDBNet has 6 and 15 for each block")
+    dense = [f"body.{i}.rdb{j}.conv{k}" for i in range(num_blocks) for j in range(1, 4)
+             for k in range(1, 6)]
+    names = ["conv_first", *dense, "conv_body", "conv_up1", "conv_up2", "conv_hr", "conv_last"]
+    for i, name in enumerate(names):
+        for part in ("weight", "bias"):
+            source.arrays[f"{name}.{part}"] = source.take(f"conv{i}.{part}")

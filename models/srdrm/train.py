@@ -15,10 +15,10 @@ from jsonargparse.typing import NonNegativeFloat, NonNegativeInt, PositiveFloat,
 
 from common.cli import run_command
 from common.flags import option
-from common.training.command import training_command
 from common.training.options import Channel
 from common.training.recipe import Recipe
 from common.training.stages import AdversarialOptions, plan_stages
+from models.command import training_command
 
 
 @dataclass

@@ -15,11 +15,11 @@ from jsonargparse.typing import NonNegativeInt, PositiveInt
 
 from common.cli import run_command
 from common.flags import option
-from common.training.command import training_command
 from common.training.lines import Lines
 from common.training.options import Loss
 from common.training.recipe import Recipe
 from common.training.stages import AdversarialOptions, plan_stages
+from models.command import training_command
 from models.srgan import modelzoo
 
 

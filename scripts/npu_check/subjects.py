@@ -22,7 +22,7 @@ def stages(name, flags):
     Raises:
         UserError: a wrong flag, or a precision that an NPU lacks.
     """
-    from common.training.command import read_options
+    from models.command import read_options
 
     model = models.model(name)
     small = [f"--{key}={list(value) if isinstance(value, tuple) else value}"

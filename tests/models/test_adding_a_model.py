@@ -32,7 +32,7 @@ from dataclasses import dataclass
 from jsonargparse.typing import PositiveInt
 
 from common.flags import option
-from common.training.command import training_command
+from models.command import training_command
 from common.training.options import TrainOptions
 from common.training.recipe import Recipe
 

@@ -2,6 +2,7 @@ import pytest
 
 import models
 from common.cli import UserError
+from models import catalogue
 
 
 def test_available_names_can_be_created():
@@ -30,6 +31,6 @@ def test_load_refuses_another_scale(tmp_path):
 
 
 def test_bundled_weights_are_there_or_named_missing():
-    assert models.bundled_weights("edsr", 2).stat().st_size < 1_000_000
-    with pytest.raises(UserError, match="no weights for edsr x8.*edsr_x2.h5"):
-        models.bundled_weights("edsr", 8)
+    assert catalogue.bundled(None, 2) == catalogue.find("edsr-x2")
+    with pytest.raises(UserError, match="no weights for edsr x8 come with the zoo .*edsr-x2"):
+        catalogue.bundled("edsr", 8)

@@ -1,6 +1,7 @@
 """The frame of every model's `train.py`: flags to options, options to one run or several."""
 
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 from common.data.sets import describe
@@ -8,6 +9,7 @@ from common.device.chip_options import OBSOLETE
 from common.flags import parse
 from common.training.events import log_to_console
 from common.training.options import chip_options
+from models import catalogue
 
 
 def training_command(recipe, argv):
@@ -21,6 +23,10 @@ def training_command(recipe, argv):
         UserError: as `flags.parse` and `run.train`.
     """
     options = read_options(recipe, recipe.translate(argv), f"python -m models.{recipe.name}.train")
+    if options.load:
+        path = catalogue.find(options.load)
+        if options.load in catalogue.CATALOGUE:
+            options = replace(options, load=str(path))
     stages = recipe.plan(options)
 
     from common.device.open import open_device

