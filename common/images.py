@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import struct
 import zlib
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -54,7 +55,7 @@ def find_images(folder: str | Path) -> list[Path]:
 
 
 @contextlib.contextmanager
-def any_size():
+def any_size() -> Iterator[None]:
     """Lift Pillow's limit of 179 million pixels within a `with` block."""
     before, Image.MAX_IMAGE_PIXELS = Image.MAX_IMAGE_PIXELS, None
     try:

@@ -1,14 +1,16 @@
 """The discriminators of ESRGAN (arXiv 1809.00219) and Real-ESRGAN (arXiv 2107.10833)."""
 
+from __future__ import annotations
+
 from common.cli import UserError
-from common.nn.keras_compat import keras
+from common.nn.keras_compat import Tensor, keras
 from common.nn.layers import BilinearUpscale, ShiftScale, SpectralConv2D, fan_in_uniform
 from models.srgan.network import batch_normalisation
 
 layers = keras.layers
 
 
-def vgg_style(size, num_filters=64):
+def vgg_style(size: int, num_filters: int = 64) -> keras.Model:
     """Build ESRGAN's discriminator as published in BasicSR: one logit per patch.
 
     Five pairs of a 3x3 and a strided 4x4 convolution, batch normalisation after all but the first
@@ -44,7 +46,7 @@ def vgg_style(size, num_filters=64):
     return keras.Model(image, logits, name="vgg_discriminator")
 
 
-def unet(size=None, num_filters=64):
+def unet(size: int | None = None, num_filters: int = 64) -> keras.Model:
     """Build Real-ESRGAN's discriminator: a U-Net with spectral normalisation, one logit per pixel.
 
     Args:
@@ -80,7 +82,7 @@ def unet(size=None, num_filters=64):
     return keras.Model(image, logits, name="unet_discriminator")
 
 
-def lrelu(x, name):
+def lrelu(x: Tensor, name: str) -> Tensor:
     return layers.LeakyReLU(0.2, name=name)(x)
 
 

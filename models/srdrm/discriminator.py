@@ -1,12 +1,14 @@
 """The PatchGAN discriminator of SRDRM-GAN (arXiv 1909.09437)."""
 
+from __future__ import annotations
+
 from common.nn.keras_compat import keras
 from common.nn.layers import ShiftScale
 
 layers = keras.layers
 
 
-def build(size=None, num_filters=64):
+def build(size: int | None = None, num_filters: int = 64) -> keras.Model:
     """Build the discriminator: one logit per patch of 16x16 pixels.
 
     It does not see the LR images. The authors' dense layers act on every position of the feature

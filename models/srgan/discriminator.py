@@ -1,5 +1,7 @@
 """The discriminator of SRGAN (arXiv 1609.04802)."""
 
+from __future__ import annotations
+
 from common.nn.keras_compat import keras
 from common.nn.layers import ShiftScale, fan_in_uniform
 from models.srgan.network import batch_normalisation
@@ -7,7 +9,7 @@ from models.srgan.network import batch_normalisation
 layers = keras.layers
 
 
-def build(size, num_filters=64):
+def build(size: int, num_filters: int = 64) -> keras.Model:
     """Build figure 4 of the paper: convolutions with strides 1 and 2 in turn, two dense layers.
 
     Args:
