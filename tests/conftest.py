@@ -25,6 +25,7 @@ SLOW_FILES = {
     "test_convert_perceptual.py", "test_export.py", "test_frozen.py", "test_gan_training.py",
     "test_loop.py", "test_matrix.py", "test_modelarts_entry.py", "test_npu_check.py",
     "test_train_commands.py"}
+MAIN_FIXTURES = {"torch", "torch_file", *SHELL_FIXTURES}
 # Whoever asks for one of these starts a process.
 PROCESS_FIXTURES = {"run", "start", "forked", "other_python", "tf1_python", *SHELL_FIXTURES}
 
@@ -44,7 +45,7 @@ def pytest_collection_modifyitems(config, items):
     kept, left_out = [], []
     for item in items:
         fixtures = set(item.fixturenames)
-        if SHELL_FIXTURES & fixtures:
+        if MAIN_FIXTURES & fixtures:
             item.add_marker(pytest.mark.stack("main"))
         if PROCESS_FIXTURES & fixtures:
             item.add_marker("process")
@@ -187,6 +188,12 @@ def tf1_python():
         pytest.skip("SR_ZOO_TF1_PYTHON names no interpreter of the tf1 stack"
                     + (f" ({setup.stderr.strip()})" if setup.returncode else ""))
     return path
+
+
+@pytest.fixture(scope="session")
+def torch():
+    """PyTorch, which is no part of the ascend stack."""
+    return pytest.importorskip("torch")
 
 
 @pytest.fixture

@@ -84,8 +84,7 @@ def test_every_engine_here_agrees_and_has_a_row(tiny, capsys, name):
 @pytest.mark.parametrize("model, scale, options", [
     ("edsr", 3, TINY), ("bsrn", 2, TINY_BSRN), ("bsrn", 3, TINY_BSRN),
     ("esrgan", 4, TINY_RRDBNET)])
-def test_the_network_in_pytorch_answers_as_the_zoo_does(tiny, model, scale, options):
-    torch = pytest.importorskip("torch")
+def test_the_network_in_pytorch_answers_as_the_zoo_does(torch, tiny, model, scale, options):
     import models
     from common.nn.keras_compat import set_policy, set_seed
     from models.bsrn.network import intermediate_outputs
@@ -107,8 +106,7 @@ def test_the_network_in_pytorch_answers_as_the_zoo_does(tiny, model, scale, opti
         np.testing.assert_allclose(part.permute(0, 2, 3, 1), truth, rtol=1e-4, atol=1e-2)
 
 
-def test_pytorch_clips_each_gradient_where_the_zoo_does(tiny, monkeypatch):
-    torch = pytest.importorskip("torch")
+def test_pytorch_clips_each_gradient_where_the_zoo_does(torch, tiny, monkeypatch):
     seen = []
     clip = torch.nn.utils.clip_grad_norm_
 

@@ -88,8 +88,7 @@ def test_pytorch_that_is_not_installed_is_named(tiny, monkeypatch):
     assert rows["sr-zoo"]["ratio_to_parts"] > 0
 
 
-def test_a_step_in_pytorch_that_weighs_a_loss_otherwise_is_refused(tiny, monkeypatch):
-    pytest.importorskip("torch")
+def test_a_step_in_pytorch_that_weighs_a_loss_otherwise_is_refused(torch, tiny, monkeypatch):
     torch_gan_step = benchmark_gan.torch_gan_step
 
     def wrong(step, features, options, *rest):
@@ -103,8 +102,7 @@ def test_a_step_in_pytorch_that_weighs_a_loss_otherwise_is_refused(tiny, monkeyp
         benchmark_gan.gan_step("gan_step", tiny)
 
 
-def test_chains_in_pytorch_answer_as_those_of_keras(made):
-    torch = pytest.importorskip("torch")
+def test_chains_in_pytorch_answer_as_those_of_keras(torch, made):
     options, step, _, (_, hr) = made
     draw, images = np.random.default_rng(0), hr.astype(np.float32)
     discriminator = step.discriminator

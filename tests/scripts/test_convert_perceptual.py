@@ -235,10 +235,8 @@ def image():
 
 
 @pytest.fixture
-def torch_file(tmp_path):
+def torch_file(torch, tmp_path):
     """Write a dict of arrays, or of such dicts, with PyTorch; its path."""
-    torch = pytest.importorskip("torch", reason="PyTorch is not part of the ascend stack")
-
     def tensors(value):
         if isinstance(value, dict):
             return {name: tensors(item) for name, item in value.items()}

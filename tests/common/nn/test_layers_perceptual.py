@@ -80,8 +80,7 @@ def test_enlargements_repeat_and_interpolate(scale, height, width):
     np.testing.assert_allclose(BilinearUpscale(scale)(x)[0], smooth, atol=1e-5)
 
 
-def test_bilinear_enlargement_is_that_of_pytorch():
-    torch = pytest.importorskip("torch")
+def test_bilinear_enlargement_is_that_of_pytorch(torch):
     for scale in (2, 3, 4):
         x = normal(2, 7, 11, 4)
         expected = torch.nn.functional.interpolate(
@@ -122,9 +121,8 @@ def test_u_moves_in_training_only_and_starts_from_the_seed():
     assert np.abs(layer.get_weights()[-1] - starts[0][0]).max() > 1e-3
 
 
-def test_spectral_normalisation_learns_as_that_of_pytorch():
+def test_spectral_normalisation_learns_as_that_of_pytorch(torch):
     """Three steps of gradient descent: outputs, gradients and u stay those of PyTorch."""
-    torch = pytest.importorskip("torch")
     layer, x = SpectralConv2D(6, 4, strides=2), normal(2, 8, 6, 5)
     layer(x)
     theirs = torch.nn.utils.spectral_norm(torch.nn.Conv2d(5, 6, 4, 2, 1, bias=False))

@@ -135,11 +135,6 @@ def test_the_factor_of_the_residuals_is_the_papers(features, res_scale, without_
 
 # ---- PyTorch itself -----------------------------------------------------------------------------
 
-@pytest.fixture(scope="module")
-def torch():
-    return pytest.importorskip("torch", reason="PyTorch is not part of the ascend stack")
-
-
 def torch_edsr(torch, stages, basicsr):
     """EDSR with the attributes of EDSR-PyTorch (images in 0..255) or BasicSR (in 0..1)."""
     nn = torch.nn

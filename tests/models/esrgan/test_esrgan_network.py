@@ -38,11 +38,6 @@ def randomise(model, gain=1.0):
     return model
 
 
-@pytest.fixture
-def torch():
-    return pytest.importorskip("torch")
-
-
 def state(torch, model, names):
     """PyTorch's state dict of a zoo model: `names` are (zoo's layer, PyTorch's module)."""
     result = {}

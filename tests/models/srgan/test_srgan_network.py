@@ -32,11 +32,6 @@ def randomise(model, gain=1.0):
     return model
 
 
-@pytest.fixture
-def torch():
-    return pytest.importorskip("torch")
-
-
 class Reference:
     """Layers of a zoo model computed by PyTorch in float64, channels first."""
 
