@@ -61,8 +61,7 @@ def test_16_bit_arrays_of_odd_length_are_padded_to_four_bytes(tmp_path):
 
 
 @pytest.mark.parametrize("name", ["net.param", "net.bin"])
-def test_an_rrdbnet_is_converted_as_from_pytorch(tmp_path, name):
-    torch = pytest.importorskip("torch", reason="PyTorch is not installed on this stack")
+def test_an_rrdbnet_is_converted_as_from_pytorch(torch, tmp_path, name):
     convolutions = rrdbnet()
     write_ncnn(tmp_path / "net", convolutions)
     dense = [f"body.0.rdb{j}.conv{k}" for j in (1, 2, 3) for k in range(1, 6)]
