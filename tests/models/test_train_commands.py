@@ -94,10 +94,11 @@ def luma_files(tmp_path):
 
 @pytest.mark.parametrize("name", ["vdsr", "srcnn"])
 def test_luma_models_train_on_hdf5_patches(name, luma_files, finished):
-    finished(name, "out", "--dataset", "hdf5", "--scale", "2", "--data_dir", luma_files)
+    finished(name, "out", "--dataset", "hdf5", "--scale", "2", "--data_dir", luma_files,
+             "--train_steps", "150", "--val_every", "150", "--log_every", "30")
     losses = [row["loss"] for row in read_metrics(luma_files / "out" / "metrics.jsonl")
               if "loss" in row]
-    assert losses[-1] < losses[0]
+    assert losses[-1] < 0.9 * losses[0], losses
     assert models.load(luma_files / "out" / f"{name}_x2.h5", 2) is not None
 
 
