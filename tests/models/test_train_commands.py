@@ -23,6 +23,9 @@ ROOT = Path(__file__).resolve().parents[2]
 SHORT = ["--preset", "demo", "--chip", "cpu", "--batch_size", "4", "--train_steps", "12",
          "--val_every", "6", "--val_images", "1", "--log_every", "3", "--warmup_steps", "0"]
 
+# test_gan_training trains the GANs' demos; ESRGAN's has another discriminator there.
+DEMOS = [name for name in models.available() if name == "esrgan" or not models.model(name).stages]
+
 
 @pytest.fixture
 def finished(call, small_flags, tmp_path):
@@ -35,7 +38,7 @@ def finished(call, small_flags, tmp_path):
     return run_to_end
 
 
-@pytest.mark.parametrize("name", models.available())
+@pytest.mark.parametrize("name", DEMOS)
 def test_the_demo_preset_trains(name, finished, tmp_path):
     text = finished(name, "run", *models.model(name).quick)
     rows = read_metrics(tmp_path / "run" / "metrics.jsonl")
