@@ -86,8 +86,11 @@ class Outcomes:
         self.passed += report.when == "call" and report.passed
 
 
-def test_the_shared_matrix_runs_on_it(tiny_model):
+def test_the_shared_matrix_runs_on_it(tiny_model, monkeypatch):
     outcomes = Outcomes()
+    # Collected before with the other models, it would not be imported anew.
+    for name in [name for name in sys.modules if name.endswith("test_matrix")]:
+        monkeypatch.delitem(sys.modules, name)
     status = pytest.main(["-q", "-p", "no:cacheprovider", "-k", "tiny and not other_stack",
                           str(Path(__file__).with_name("test_matrix.py"))], plugins=[outcomes])
     assert status == 0 and outcomes.passed > 5
