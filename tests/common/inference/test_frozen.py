@@ -291,7 +291,8 @@ def test_the_guide_names_the_graph_as_it_is():
 
 def test_the_export_command(tmp_path, capsys):
     path = tmp_path / "m.pb"
-    export_main(["--format", "frozen_pb", "--output", str(path), "--tile", "48"])
+    export_main(["--weights", "edsr-demo-x2", "--format", "frozen_pb", "--output", str(path),
+                 "--tile", "48"])
     assert capsys.readouterr().out.startswith(
         f"{path}: edsr x2 as frozen_pb; largest difference from Keras on a photograph: 0.00")
     attributes = {node.name: node.attr for node in definition(path).node}

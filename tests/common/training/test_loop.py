@@ -138,7 +138,8 @@ def test_a_finished_run_says_so_and_prints_its_result_again(unbroken, train, tmp
 
 def test_killed_at_random_and_started_again_ends_with_the_same_bits(unbroken, start, train,
                                                                     tmp_path):
-    metrics, kill_at = tmp_path / "run" / "metrics.jsonl", random.randrange(5, 40)
+    # The first checkpoint is written after the row of step 5.
+    metrics, kill_at = tmp_path / "run" / "metrics.jsonl", random.randrange(6, 40)
     process = start()
     while process.poll() is None:
         if any(row["step"] >= kill_at for row in read_metrics(metrics)):
