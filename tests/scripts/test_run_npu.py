@@ -25,11 +25,17 @@ for name in JOB_ID ASCEND_DEVICE_ID RANK_SIZE RANK_ID RANK_TABLE_FILE CM_WORKER_
   TF_CPP_MIN_LOG_LEVEL CANN PLUGIN; do
   [ -z "${!name+set}" ] || echo "$name=${!name}"
 done
-case " ${FAILS:-} " in *" $ASCEND_DEVICE_ID "*) echo "error: device lost" >&2; exit 9 ;; esac
+case " ${FAILS:-} " in *" $ASCEND_DEVICE_ID "*)
+  for other in ${STAYS:-}; do # not before these hear signals
+    for ((i = 0; i < 300; i++)); do [ ! -e "ready-$other" ] || break; sleep 0.1; done
+  done
+  echo "error: device lost" >&2; exit 9 ;;
+esac
 case " ${STAYS:-} " in *" $ASCEND_DEVICE_ID "*)
   trap 'echo ended; exit 143' TERM
   [ "${DEAF:-}" != "$ASCEND_DEVICE_ID" ] || trap '' TERM
   echo waiting
+  : >"ready-$ASCEND_DEVICE_ID"
   for ((i = 0; i < 600; i++)); do sleep 0.1; done ;;
 esac
 """
