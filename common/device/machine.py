@@ -2,6 +2,7 @@
 
 import glob
 import os
+import subprocess
 
 NVIDIA_TRACES = "/proc/driver/nvidia/version /dev/nvidiactl /usr/lib/wsl/lib/libcuda.so.1"
 
@@ -14,6 +15,12 @@ def npu_paths() -> str:
 def npu_count() -> int:
     """How many NPUs the driver shows."""
     return sum(len(glob.glob(path)) for path in npu_paths().split())
+
+
+def has_adapter(python: str) -> bool:
+    """Whether another Python has the adapter, which then says itself what it lacks."""
+    code = "import importlib.util as u, sys; sys.exit(u.find_spec('npu_device') is None)"
+    return not subprocess.run([python, "-c", code], stderr=subprocess.DEVNULL).returncode
 
 
 def gpu_driver() -> bool:

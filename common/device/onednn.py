@@ -21,7 +21,7 @@ from collections.abc import Callable, MutableMapping
 from pathlib import Path
 
 from common.cli import UserError
-from common.files import write_text
+from common.files import cache_folder, write_text
 
 VARIABLE = "TF_ENABLE_ONEDNN_OPTS"
 # "<version of TensorFlow> <value of VARIABLE> <why it is 0>", set with VARIABLE. Child processes
@@ -147,9 +147,9 @@ def cache_files(environ: MutableMapping[str, str]) -> list[Path]:
     paths = []
     if os.path.exists(os.path.join(sys.prefix, ".sr-zoo")):  # setup.sh writes it
         paths.append(Path(sys.prefix, "onednn.json"))
-    cache = environ.get("XDG_CACHE_HOME") or os.path.expanduser("~/.cache")
-    if os.path.isabs(cache):  # not so for a user without a home
-        paths.append(Path(cache, "sr-zoo", "onednn.json"))
+    cache = cache_folder(environ)
+    if cache.is_absolute():  # not so for a user without a home
+        paths.append(cache / "onednn.json")
     return paths
 
 
