@@ -163,6 +163,18 @@ def create(name: str, scale: int | Sequence[int], **options: Any) -> keras.Model
     return built
 
 
+def described(metadata: dict) -> keras.Model:
+    """The model, with fresh weights, that the description in a zoo `.h5` names."""
+    scale = metadata["scale"]
+    return create(metadata["model"], tuple(scale) if isinstance(scale, list) else scale,
+                  **metadata["options"])
+
+
+def another(model: keras.Model) -> keras.Model:
+    """A model of the same name, scale and options as one of `create`, with fresh weights."""
+    return described(json.loads(model.zoo_metadata))
+
+
 def load(path: str | os.PathLike, scale: int | None = None, **options: Any) -> keras.Model:
     """Rebuild the model that a zoo `.h5` describes and read its weights, whichever stack wrote it.
 

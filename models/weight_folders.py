@@ -113,10 +113,7 @@ def checkpoint_to_h5(checkpoint: str | Path, description: str | Path, path: str 
     from common import weights
     from common.nn.keras_compat import tf
 
-    metadata = weights.read_metadata(description)
-    scale = metadata["scale"]
-    model = models.create(metadata["model"], tuple(scale) if isinstance(scale, list) else scale,
-                          **metadata["options"])
+    model = models.described(weights.read_metadata(description))
     try:
         # The weights that a run validates and exports; see `tracked` in common.training.ema.
         averaged = any(name.startswith("average/")

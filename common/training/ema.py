@@ -29,3 +29,8 @@ class Ema:
             # Moving averages of a batch normalisation are averages already, but of these weights.
             mean.assign(value + tf.cast(decay, value.dtype) * (mean - value))
         self.updates.assign_add(1)
+
+
+def averaged(model, another, decay):
+    """The `Ema` of a model, kept in `another(model)`; None where `decay` is 0."""
+    return Ema(model, another(model), decay) if decay else None

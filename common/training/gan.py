@@ -7,7 +7,7 @@ import numpy as np
 from common.device import exchange as replicas
 from common.device.chip import all_computed
 from common.nn.keras_compat import function, tf
-from common.training.ema import Ema
+from common.training.ema import averaged
 from common.training.gan_losses import GAN_LOSSES, gradient_penalty
 from common.training.losses import PIXEL_LOSSES, perceptual
 from common.training.stages import discriminator_schedule
@@ -169,7 +169,7 @@ def build_step(options, make_generator, make_discriminator, pixel_loss=None):
         def pixel_loss(sr, hr):
             return PIXEL_LOSSES[options.loss](sr / options.UNIT, hr / options.UNIT)
     generator = make_generator()
-    ema = Ema(generator, make_generator(), options.ema_decay) if options.ema_decay else None
+    ema = averaged(generator, lambda _: make_generator(), options.ema_decay)
     clip = options.clip, options.clip_threshold
     if options.stage == "psnr" or options.evaluate_only:
         return PixelStep(generator, _adam(options), pixel_loss, *clip, ema=ema)

@@ -13,6 +13,7 @@ from jsonargparse.typing import (
     OpenUnitInterval,
     PositiveFloat,
     PositiveInt,
+    restricted_number_type,
 )
 
 from common.device.chip_options import OPTIONS
@@ -23,6 +24,7 @@ Loss = Literal["l1", "mse", "charbonnier"]
 Reduction = Literal["bicubic", "bilinear", "nearest", "area"]
 Channel = Literal["rgb", "y", "gray"]
 Clip = Literal["none", "global_norm", "norm", "value", "adjustable"]
+Decay = restricted_number_type("Decay", float, [(">=", 0), ("<", 1)])
 Steps = tuple[PositiveInt, ...]
 
 
@@ -122,6 +124,8 @@ class OptimisationOptions:
                                 "each, by the value of each element, or adjustable: by value, to "
                                 "the threshold divided by the learning rate")
     clip_threshold: PositiveFloat = option(1.0, "bound of the clipping")
+    ema_decay: Decay = option(0.0, "decay of a moving average of the weights, which is then "
+                                   "validated and exported; 0: none, else e.g. 0.999")
 
 
 @dataclass

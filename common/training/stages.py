@@ -10,7 +10,7 @@ from jsonargparse.typing import NonNegativeFloat, PositiveFloat, PositiveInt
 from common.cli import UserError
 from common.flags import about, option
 from common.scales import scale_name
-from common.training.options import Clip, Loss, Schedule, Steps, TrainOptions
+from common.training.options import Clip, Decay, Loss, Schedule, Steps, TrainOptions
 from common.training.run_folder import default_folder
 
 gan_option = partial(option, stage="gan")
@@ -45,9 +45,6 @@ class GanOptions:
     discriminator_halve_at: Optional[Steps] = gan_option(None, "default: the generator's")
     discriminator_clip: Clip = gan_option("none", "gradient clipping of the discriminator")
     discriminator_clip_threshold: PositiveFloat = gan_option(1.0, "bound of that clipping")
-    ema_decay: NonNegativeFloat = option(0.0, "decay of a moving average of the generator's "
-                                              "weights, which is then validated and exported; 0: "
-                                              "none, else e.g. 0.999")
 
 
 @dataclass
@@ -63,8 +60,8 @@ class StageOptions:
                                                      "default: the paper's")
     psnr_learning_rate: Optional[PositiveFloat] = option(
         None, "both: learning rate of the first stage; default: the paper's")
-    beta1: NonNegativeFloat = option(0.9, "Adam's decay of the gradients' mean")
-    beta2: NonNegativeFloat = option(0.999, "Adam's decay of the gradients' square")
+    beta1: Decay = option(0.9, "Adam's decay of the gradients' mean")
+    beta2: Decay = option(0.999, "Adam's decay of the gradients' square")
 
 
 @dataclass
@@ -147,9 +144,6 @@ def check(options):
     if len(options.vgg_layers) != len(options.vgg_layer_weights):
         raise UserError(f"--vgg_layers names {len(options.vgg_layers)} layers and "
                         f"--vgg_layer_weights {len(options.vgg_layer_weights)} factors")
-    for key in ("beta1", "beta2", "ema_decay"):
-        if getattr(options, key) >= 1:
-            raise UserError(f"--{key} must be below 1, got {getattr(options, key)}")
     if options.label_noise > 1:
         raise UserError(f"--label_noise must be at most 1, got {options.label_noise}")
     if options.stage != "psnr" and options.perceptual_weight and not options.evaluate_only:

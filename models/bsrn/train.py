@@ -57,6 +57,7 @@ def build_step(options):
     """BSRN with Adam(.9, .999, 1e-8); the loss is a weighted mean over all outputs."""
     import models
     from common.scales import scale_tuple
+    from common.training.ema import averaged
     from common.training.losses import PIXEL_LOSSES
     from common.training.steps import PixelStep, adam
     from models.bsrn.network import intermediate_outputs
@@ -74,7 +75,8 @@ def build_step(options):
                    for weight, image in zip(weights, images))
 
     heads = {scale: intermediate_outputs(model, scale) for scale in scale_tuple(options.scale)}
-    return PixelStep(model, adam(), loss, options.clip, options.clip_threshold, heads)
+    return PixelStep(model, adam(), loss, options.clip, options.clip_threshold, heads,
+                     ema=averaged(model, models.another, options.ema_decay))
 
 
 RECIPE = Recipe("bsrn", BsrnOptions, build_step, lines=BsrnLines)

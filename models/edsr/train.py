@@ -39,13 +39,15 @@ class EdsrOptions(TrainOptions):
 def build_step(options):
     """EDSR with Adam(.9, .999, 1e-8) and `options.loss`."""
     import models
+    from common.training.ema import averaged
     from common.training.losses import PIXEL_LOSSES
     from common.training.steps import PixelStep, adam
 
     model = models.create("edsr", options.scale, num_blocks=options.num_blocks,
                           num_filters=options.num_filters, res_scale=options.res_scale)
     return PixelStep(model, adam(), PIXEL_LOSSES[options.loss], options.clip,
-                     options.clip_threshold)
+                     options.clip_threshold,
+                     ema=averaged(model, models.another, options.ema_decay))
 
 
 RECIPE = Recipe("edsr", EdsrOptions, build_step, translate=modelzoo.translate)

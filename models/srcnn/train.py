@@ -46,6 +46,7 @@ def build_step(options):
     """The luma network with SGD or Adam and a lower learning rate for its last layer."""
     import models
     from common.nn.luma import CORE
+    from common.training.ema import averaged
     from common.training.luma import luma_heads, luma_loss
     from common.training.steps import PixelStep, adam, sgd
 
@@ -55,7 +56,8 @@ def build_step(options):
                      luma_loss(options.loss), options.clip, options.clip_threshold,
                      luma_heads(model, options),
                      slow_layers=[model.get_layer(CORE).get_layer("conv3")],
-                     slow_factor=options.last_layer_factor)
+                     slow_factor=options.last_layer_factor,
+                     ema=averaged(model, models.another, options.ema_decay))
 
 
 RECIPE = Recipe("srcnn", SrcnnOptions, build_step)

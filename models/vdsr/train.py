@@ -51,6 +51,7 @@ class VdsrOptions(TrainOptions):
 def build_step(options):
     """The luma network with SGD or Adam."""
     import models
+    from common.training.ema import averaged
     from common.training.luma import luma_heads, luma_loss
     from common.training.steps import PixelStep, adam, sgd
 
@@ -58,7 +59,8 @@ def build_step(options):
                           num_filters=options.num_filters)
     return PixelStep(model, sgd() if options.optimizer == "sgd" else adam(),
                      luma_loss(options.loss), options.clip, options.clip_threshold,
-                     luma_heads(model, options), options.weight_decay)
+                     luma_heads(model, options), options.weight_decay,
+                     ema=averaged(model, models.another, options.ema_decay))
 
 
 RECIPE = Recipe("vdsr", VdsrOptions, build_step)

@@ -5,6 +5,7 @@ import json
 import os
 import subprocess
 from collections import namedtuple
+from dataclasses import fields, replace
 from pathlib import Path
 
 import numpy as np
@@ -50,6 +51,22 @@ def built():
 @pytest.fixture(params=CASES, ids=case_id)
 def case(request, built):
     return built(*request.param)
+
+
+@pytest.mark.parametrize("name", models.available())
+def test_every_recipe_averages_the_weights_where_it_is_told_to(name):
+    known = models.model(name)
+    kinds = {field.name for field in fields(known.recipe.options_class)}
+    small = {key: value for key, value in known.small.items() if key in kinds}
+    stage = {"stage": "psnr"} if "stage" in kinds else {}
+    options = known.recipe.options_class(**{**small, **stage}, scale=known.network.SCALES[0],
+                                         ema_decay=0.5)
+    step = known.recipe.build_step(options)
+    assert step.model is not step.trained
+    assert step.model.zoo_metadata == step.trained.zoo_metadata
+    assert step.tracked["average"] is step.model
+    step = known.recipe.build_step(replace(options, ema_decay=0.0))
+    assert step.model is step.trained and "average" not in step.tracked
 
 
 def test_every_model_says_what_a_small_one_is():

@@ -21,7 +21,7 @@ from common.weights import read_arrays, read_metadata
 ROOT = Path(__file__).resolve().parents[3]
 NETWORK = ["--num_blocks", "1", "--num_filters", "8", "--res_scale", "1", "--chip", "cpu"]
 SHORT = ["--train_steps", "40", "--patch_size", "12", "--batch_size", "4", "--val_every", "10",
-         "--save_every", "5", "--log_every", "5", "--learning_rate", "0.001"]
+         "--save_every", "5", "--log_every", "5", "--learning_rate", "0.001", "--ema_decay", "0.5"]
 
 
 @pytest.fixture(scope="module")

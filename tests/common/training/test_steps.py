@@ -3,6 +3,7 @@ import pytest
 
 import models
 from common.nn.keras_compat import IS_KERAS_3, keras, policy_scope, set_seed, tf
+from common.training.ema import averaged
 from common.training.losses import PIXEL_LOSSES, charbonnier, l1, mse
 from common.training.steps import PixelStep, adam, clip_gradients
 
@@ -52,6 +53,23 @@ def test_one_step_of_sgd_is_the_gradient_of_the_loss_and_is_traced_once(photo):
     for variable, value, gradient in zip(model.trainable_variables, before, gradients):
         np.testing.assert_allclose(variable.numpy(), value - 0.01 * gradient.numpy(), rtol=1e-4,
                                    atol=1e-6)
+
+
+def test_the_average_of_the_weights_by_hand(photo):
+    model, average = small_edsr(), small_edsr()
+    step = PixelStep(model, keras.optimizers.SGD(1.0), l1, ema=averaged(model, lambda _: average,
+                                                                       0.75))
+    step.set_learning_rate(0.01)
+    assert step.model is average
+    expected = None
+    for _ in range(3):
+        step(batch(photo))
+        now = [variable.numpy() for variable in model.variables]
+        expected = now if expected is None else [0.75 * e + 0.25 * n
+                                                 for e, n in zip(expected, now)]
+    for mean, value in zip(average.variables, expected):
+        np.testing.assert_allclose(mean.numpy(), value, rtol=1e-5, atol=1e-6)
+    assert averaged(model, models.another, 0.0) is None
 
 
 def test_clipping_by_hand():
