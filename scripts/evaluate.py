@@ -134,7 +134,7 @@ def _rows(arguments, networks):
         places = _image_folders(arguments, networks, pairs)
     for weights, choices in networks:
         upscalers = {choice.scale: open_upscaler(choice, arguments) if choice.path
-                     else _bicubic(choice.scale) for choice in choices}
+                     else bicubic_of(choice.scale) for choice in choices}
         for name in arguments.dataset:
             for choice in choices:
                 yield _row(arguments, weights, choice, name, upscalers[choice.scale],
@@ -171,7 +171,8 @@ def _image_folders(arguments, networks, pairs):
     return folders
 
 
-def _bicubic(scale):
+def bicubic_of(scale: int) -> Callable:
+    """A function that enlarges an image bicubically, as `evaluate` takes it."""
     return lambda image: bicubic.upscale(image, scale)
 
 

@@ -1,8 +1,11 @@
 """Which chips this machine has, by the files of their drivers: nothing is imported for it."""
 
+import contextlib
 import glob
 import os
+import platform
 import subprocess
+from pathlib import Path
 
 NVIDIA_TRACES = "/proc/driver/nvidia/version /dev/nvidiactl /usr/lib/wsl/lib/libcuda.so.1"
 
@@ -27,3 +30,18 @@ def gpu_driver() -> bool:
     """Whether an NVIDIA driver is here; $SR_ZOO_NVIDIA_TRACES names other traces of one."""
     traces = os.environ.get("SR_ZOO_NVIDIA_TRACES", NVIDIA_TRACES)
     return any(os.path.exists(trace) for trace in traces.split())
+
+
+def processor_fields() -> dict:
+    """What Linux says of the first processor, by its words, e.g. `model name` and `flags`."""
+    fields = {}
+    with contextlib.suppress(OSError):
+        for line in Path("/proc/cpuinfo").read_text(encoding="utf-8").split("\n\n")[0].splitlines():
+            name, _, value = line.partition(":")
+            fields[name.strip()] = value.strip()
+    return fields
+
+
+def processor_name() -> str:
+    """The processor's model, e.g. AMD EPYC 9R14."""
+    return processor_fields().get("model name") or platform.processor() or platform.machine()

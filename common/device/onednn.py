@@ -13,7 +13,6 @@ import contextlib
 import hashlib
 import json
 import os
-import platform
 import signal
 import subprocess
 import sys
@@ -21,6 +20,7 @@ from collections.abc import Callable, MutableMapping
 from pathlib import Path
 
 from common.cli import UserError
+from common.device.machine import processor_fields, processor_name
 from common.files import cache_folder, write_text
 
 VARIABLE = "TF_ENABLE_ONEDNN_OPTS"
@@ -155,16 +155,11 @@ def cache_files(environ: MutableMapping[str, str]) -> list[Path]:
 
 def processor() -> str:
     """The processor's model, with a digest of what it can do: a virtual machine may hide some."""
-    fields = {}
-    with contextlib.suppress(OSError):
-        for line in Path("/proc/cpuinfo").read_text(encoding="utf-8").split("\n\n")[0].splitlines():
-            name, _, value = line.partition(":")
-            fields[name.strip()] = value.strip()
-    model = fields.get("model name") or platform.processor() or platform.machine()
+    fields = processor_fields()
     exact = [fields.get(name, "") for name in (
         "vendor_id", "cpu family", "model", "stepping", "flags",  # x86
         "CPU implementer", "CPU architecture", "CPU variant", "CPU part", "Features")]  # ARM
-    return f"{model} ({hashlib.sha256(repr(exact).encode()).hexdigest()[:8]})"
+    return f"{processor_name()} ({hashlib.sha256(repr(exact).encode()).hexdigest()[:8]})"
 
 
 def tensorflow_version() -> str | None:

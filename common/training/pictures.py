@@ -42,10 +42,19 @@ def draw_curves(rows, path, bicubic_psnr=None):
 
 
 def sample_sheet(pictures, side=96, zoom=3):
-    """One row per image of LR, bicubic, SR and HR, cut out where the HR has most detail.
+    """One row per `Picture` of LR, bicubic, SR and HR; arguments and result as `crop_sheet`."""
+    return crop_sheet([(each.hr, each.scale, [
+        (f"{each.name}: LR x{each.scale}", each.lr),
+        (f"bicubic {each.bicubic_psnr:.2f} dB", each.bicubic),
+        (f"SR {each.psnr:.2f} dB", each.sr), ("HR", each.hr)]) for each in pictures], side, zoom)
+
+
+def crop_sheet(rows, side=96, zoom=3):
+    """A sheet of images side by side, each row cut out where its HR image has most detail.
 
     Args:
-        pictures: list of `Picture`.
+        rows: list of (HR image, scale, [(label, image), ...]); an image is uint8 RGB of the HR
+            image's size or `scale` times smaller.
         side: of the cut, HR pixels.
         zoom: how many screen pixels a HR pixel gets; pixels are repeated, not smoothed.
 
@@ -54,24 +63,20 @@ def sample_sheet(pictures, side=96, zoom=3):
     """
     cell, gap, header = side * zoom, 8, 24
     font = ImageFont.load_default(size=15)
-    sheet = Image.new("RGB", (4 * (cell + gap) + gap, len(pictures) * (cell + header + gap) + gap),
-                      "white")
+    columns = max(len(images) for _, _, images in rows)
+    sheet = Image.new("RGB", (columns * (cell + gap) + gap,
+                              len(rows) * (cell + header + gap) + gap), "white")
     draw = ImageDraw.Draw(sheet)
-    for row, picture in enumerate(pictures):
-        scale = picture.scale
-        top, left = _most_detailed(picture.hr, side, scale)
-        cut = (slice(top, top + side), slice(left, left + side))
-        lr_cut = picture.lr[top // scale:(top + side) // scale,
-                            left // scale:(left + side) // scale]
-        columns = [(f"{picture.name}: LR x{scale}", lr_cut),
-                   (f"bicubic {picture.bicubic_psnr:.2f} dB", picture.bicubic[cut]),
-                   (f"SR {picture.psnr:.2f} dB", picture.sr[cut]), ("HR", picture.hr[cut])]
-        height, width = picture.hr[cut].shape[:2]
+    for row, (hr, scale, images) in enumerate(rows):
+        top, left = _most_detailed(hr, side, scale)
+        height, width = hr[top:top + side, left:left + side].shape[:2]
         y = gap + row * (cell + header + gap)
-        for column, (label, pixels) in enumerate(columns):
+        for column, (label, image) in enumerate(images):
             x = gap + column * (cell + gap)
             draw.text((x, y), label, fill="black", font=font)
-            pixels = Image.fromarray(np.ascontiguousarray(pixels))
+            less = 1 if image.shape[0] > hr.shape[0] // scale else scale
+            pixels = Image.fromarray(np.ascontiguousarray(
+                image[top // less:(top + side) // less, left // less:(left + side) // less]))
             pixels = pixels.resize((width * zoom, height * zoom), Image.NEAREST)
             sheet.paste(pixels, (x, y + header))
     return np.asarray(sheet)

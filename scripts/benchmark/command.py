@@ -10,9 +10,9 @@ reported. A peer that is not installed is named: `pip install -e ".[bench]"` ins
 import json
 import os
 import sys
-from pathlib import Path
 
 from common.cli import UserError
+from common.device.machine import processor_name
 from common.files import write_text
 from common.flags import OneLineParser
 from scripts.benchmark import gan, inference, loop, pipeline, training
@@ -68,11 +68,7 @@ def describe_machine(threads):
     """What the figures depend on: the CPU, the threads and the versions of the engines."""
     from importlib import metadata
 
-    cpu = "unknown"
-    if os.path.exists("/proc/cpuinfo"):
-        lines = Path("/proc/cpuinfo").read_text().splitlines()
-        cpu = next((x.split(":")[1].strip() for x in lines if x.startswith("model name")), cpu)
-    found = {"cpu": cpu, "threads": threads, "python": sys.version.split()[0]}
+    found = {"cpu": processor_name(), "threads": threads, "python": sys.version.split()[0]}
     for name in ("tensorflow", "tensorflow-cpu", "keras", "torch", "onnxruntime", "openvino"):
         try:
             found[name] = metadata.version(name)

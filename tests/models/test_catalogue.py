@@ -194,6 +194,7 @@ def _options(name):
 def test_the_readme_has_the_catalogue():
     assert catalogue.as_markdown() in (ROOT / "README.md").read_text(encoding="utf-8")
     page = (ROOT / "docs" / "weights.md").read_text(encoding="utf-8")
+    assert catalogue.by_hand_as_markdown() in page
     for row in catalogue.CATALOGUE.values():
         if row.kind == "fetched":
             line = next(line for line in page.splitlines() if line.startswith(f"| `{row.name}` |"))
