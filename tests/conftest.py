@@ -25,7 +25,8 @@ SLOW_FILES = {
     "test_convert_perceptual.py", "test_edsr_network.py", "test_esrgan_network.py",
     "test_evaluate.py", "test_evaluate_many.py", "test_export.py", "test_frozen.py", "test_gan.py",
     "test_gan_training.py", "test_layers_perceptual.py", "test_loop.py", "test_matrix.py",
-    "test_modelarts_entry.py", "test_npu_check.py", "test_perceptual_weight.py", "test_source.py",
+    "test_modelarts_entry.py", "test_npu_check.py", "test_perceptual_weight.py",
+    "test_published.py", "test_source.py",
     "test_srdrm.py", "test_srgan_network.py", "test_steps.py", "test_train_commands.py",
     "test_upscaler.py", "test_vdsr_convert.py"}
 MAIN_FIXTURES = {"torch", "torch_file", *SHELL_FIXTURES}
