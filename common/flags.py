@@ -119,11 +119,14 @@ class OneLineParser(jsonargparse.ArgumentParser):
                 if flag.startswith("--")]
 
     def read(self, argv: list[str], **kwargs) -> jsonargparse.Namespace:
-        """Parse flags into a namespace, or raise a `UserError`."""
+        """Parse flags into a namespace, with ~ and variables expanded; or raise a `UserError`."""
         try:
-            return self.parse_args(argv, **kwargs)
+            given = self.parse_args(argv, **kwargs)
         except jsonargparse.ArgumentError as error:
             raise UserError(self._explain(str(error))) from error
+        for name, value in list(given.items()):
+            given[name] = _expanded(value)
+        return given
 
     def _explain(self, message):
         unknown = re.search(r"[Uu]nrecognized arguments: (\S+)", message)
@@ -146,6 +149,15 @@ class OneLineParser(jsonargparse.ArgumentParser):
                 what = f"Expected a value out of {choice.group(1)}. Got value: {choice.group(2)}"
             return f"--{wrong.group(1)}: {what}"
         return message
+
+
+def _expanded(value):
+    """Texts with ~ and $NAME expanded, which shells leave alone in --flag=~/x and in YAML."""
+    if isinstance(value, (tuple, list)):
+        return type(value)(_expanded(item) for item in value)
+    if isinstance(value, str) and not os.path.exists(value):
+        return os.path.expandvars(os.path.expanduser(value))
+    return value
 
 
 def _parser(options_class, prog, presets, description, epilog):

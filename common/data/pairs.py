@@ -10,6 +10,7 @@ import numpy as np
 
 from common.cli import UserError
 from common.data.prepare import Preparation
+from common.data.split import log_once
 from common.data.threads import in_threads
 from common.images import read_rgb, read_size
 
@@ -92,42 +93,81 @@ def hr_only(paths: list) -> list:
 
 
 def pair_by_name(hr: list, lr: list) -> list:
-    """Pair HR and LR files by name; suffixes such as x2, _LR or _SRF_2_HR may differ.
+    """Pair HR and LR files by name, as strictly as pairs all of them.
+
+    Names may be equal; or differ in the LR's scale (0001x2); in the scale, role and method of both
+    (baby_HR and baby_LRBI_x2, 0001 and 0001bicLRx2, HR_0001 and LR_0001); or in case and in zeros
+    before numbers. A line says how, where it is not plain equality.
 
     Raises:
-        UserError: an image has no partner, or two have the same name.
+        UserError: images have no partner, or two have the same name; it names all of them.
     """
-    attempts = [(_by_key(hr, hr_suffix), _by_key(lr, lr_suffix))
-                for hr_suffix, lr_suffix in _SUFFIXES]
-    for left, right in attempts:
+    attempts = [(_by_key(hr, hr_key), _by_key(lr, lr_key), ignored)
+                for hr_key, lr_key, ignored in _KEYS]
+    for left, right, ignored in attempts:
         if left.keys() == right.keys() and len(left) == len(hr) and len(right) == len(lr):
-            return [Pair(path.stem, path, right[key][0]) for key, (path,) in left.items()]
-    left, right = max(attempts, key=lambda attempt: len(attempt[0].keys() & attempt[1].keys()))
-    for ours, others, kind in ((left, right, "LR"), (right, left, "HR")):
-        for key, (path, *more) in ours.items():
-            if more:
-                raise UserError(f"{path} and {more[0]} have the same name; keep one of them")
-            if key not in others:
-                folder = next(iter(others.values()), [path])[0].parent
-                raise UserError(f"no {kind} image for {path} in {folder}")
-    raise AssertionError("the images pair up")
+            pairs = [Pair(path.stem, path, right[key][0]) for key, (path,) in left.items()]
+            if ignored and pairs:
+                log_once(f"{len(pairs)} pairs by name without {ignored}: {pairs[0].hr.name} with "
+                         f"{pairs[0].lr.name}")
+            return pairs
+    left, right, _ = max(attempts, key=lambda attempt: len(attempt[0].keys() & attempt[1].keys()))
+    raise UserError(_why_unpaired(left, right))
 
 
-def _by_key(paths, suffix):
-    """{name without suffix: [paths]}."""
+def _why_unpaired(hr, lr):
+    twice = [f"{path} and {more[0]}"
+             for found in (hr, lr) for path, *more in found.values() if more]
+    if twice:
+        return f"{'; '.join(twice)} have the same name; keep one of them"
+    reasons = []
+    for ours, others, kind in ((hr, lr, "LR"), (lr, hr, "HR")):
+        alone = [path for key, (path, *_) in ours.items() if key not in others]
+        if alone:
+            folder = next(iter(others.values()), alone)[0].parent
+            reasons.append(f"no {kind} image for {', '.join(map(str, alone))} in {folder}")
+    return "; ".join(reasons)
+
+
+def _by_key(paths, key):
+    """{key of the name: [paths]}."""
     found = {}
     for path in paths:
-        found.setdefault(suffix.sub("", path.stem), []).append(path)
+        found.setdefault(key(path.stem), []).append(path)
     return found
 
 
 def without_role(name: str) -> str:
-    """A file's stem without scale and role: img_001 of img_001_SRF_2_HR."""
-    return _ROLE.sub("", name)
+    """A file's stem without scale, role and method: img_001 of img_001_SRF_2_HR."""
+    return _PREFIX.sub("", _SUFFIX.sub("", name))
 
 
-# Suffixes to ignore in HR and LR names. The first choice that pairs all files wins, so that names
-# which end in a number, such as fox1 and fox2, stay apart.
-_NOTHING, _SCALE = re.compile(r"$"), re.compile(r"[-_]?[xX]\d+$|[-_]\d+[xX]$")
-_ROLE = re.compile(r"([-_]?[xX]\d+|[-_]\d+[xX]|_SRF_\d+|[-_](LR|HR|LQ|GT))+$", re.IGNORECASE)
-_SUFFIXES = (_NOTHING, _NOTHING), (_NOTHING, _SCALE), (_ROLE, _ROLE)
+def _without_scale(name):
+    return _SCALE.sub("", name)
+
+
+def _without_word(name):
+    return _WITHIN.sub("", name)
+
+
+def _loosely(key):
+    return lambda name: _ZEROS.sub("", key(name)).casefold()
+
+
+_SCALE = re.compile(r"[-_]?[xX]\d+$|[-_]\d+[xX]$")
+_WORD = (r"(?:(?:bic(?:ubic)?|bilinear|nearest|bd|bi|dn)?(?:lr|hr|lq|gtmod|gt)(?:bic|bi|bd|dn)?"
+         r"|srf|bic(?:ubic)?|bilinear|nearest)")
+_SUFFIX = re.compile(rf"(?<=.)(?:(?:[-_. ]|(?<=\d)){_WORD}[-_]?(?:x?\d{{1,2}}x?)?|[-_. ]?x\d{{1,2}}"
+                     rf"|[-_. ]\d{{1,2}}x)+$", re.IGNORECASE)
+_PREFIX = re.compile(rf"^(?:{_WORD}(?:[-_]?x?\d{{1,2}}x?)?|x\d{{1,2}}|\d{{1,2}}x)[-_. ](?=.)",
+                     re.IGNORECASE)
+_WITHIN = re.compile(rf"(?:^|[-_. ])(?:{_WORD}|x\d{{1,2}}|\d{{1,2}}x)(?=[-_. ]|$)", re.IGNORECASE)
+_ZEROS = re.compile(r"(?<!\d)0+(?=\d)")
+_LOOSELY = "case and the zeros before numbers"
+# What of an HR and of an LR name must be equal, and what is then ignored. The strictest that pairs
+# all files wins, so that names which end in a number, such as fox1 and fox2, stay apart.
+_KEYS = ((str, str, ""), (str, _without_scale, "the LR's scale"),
+         (without_role, without_role, "scale and role"),
+         (_without_word, _without_word, "the word for scale and role"),
+         (_loosely(without_role), _loosely(without_role), f"scale, role, {_LOOSELY}"),
+         (_loosely(_without_word), _loosely(_without_word), f"scale, role, {_LOOSELY}"))

@@ -4,7 +4,7 @@ from typing import Optional
 import pytest
 
 from common.cli import UserError
-from common.flags import option, parse, to_yaml
+from common.flags import OneLineParser, option, parse, to_yaml
 
 
 @dataclass
@@ -96,3 +96,17 @@ def test_an_unknown_key_in_yaml_is_named(tmp_path):
     config.write_text("num_blok: 3\nscale: 2\n")
     with pytest.raises(UserError, match="num_blok"):
         read("--config", str(config))
+
+
+def test_home_and_variables_in_values_are_expanded(tmp_path, monkeypatch):
+    monkeypatch.setenv("HOME", str(tmp_path))
+    monkeypatch.setenv("SR_DATA", "/sets")
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "$SR_DATA").mkdir()
+    parser = OneLineParser(prog="p")
+    parser.add_argument("--data_dir")
+    parser.add_argument("--many", nargs="+")
+    parser.add_argument("--number", type=int, default=3)
+    read = parser.read(["--data_dir=~/photos", "--many", "$SR_DATA/a", "${SR_DATA}b", "$SR_DATA"])
+    assert read.data_dir == f"{tmp_path}/photos" and read.number == 3
+    assert read.many == ["/sets/a", "/setsb", "$SR_DATA"]  # the last is a folder that exists

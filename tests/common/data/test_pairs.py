@@ -1,6 +1,7 @@
 """The sizes and pixels of pairs, and what a resumed run recognises its data by."""
 
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -8,9 +9,10 @@ from PIL import Image
 
 from common.cli import UserError
 from common.data import pairs as module
-from common.data.pairs import Pair, fingerprint, hr_only, measure
+from common.data.pairs import Pair, fingerprint, hr_only, measure, pair_by_name
 from common.data.prepare import Preparation
 from common.data.sets import open_dataset, open_images
+from common.data.split import log_once
 
 
 @pytest.fixture
@@ -93,3 +95,48 @@ def test_fingerprint(shared, tmp_path):
         assert (fingerprint([*copy, *pairs[1:]]) == known) == same
     cut = open_dataset("bsds500_256", shared / "data", 2)
     assert fingerprint(cut.train) == "0d3e913e5f30bea4"
+
+
+def paths(folder, *stems):
+    return [Path(folder) / f"{stem}.png" for stem in stems]
+
+
+@pytest.mark.parametrize("hr, lr", [
+    (["0001", "0002"], ["0001x4", "0002x4"]),  # DIV2K
+    (["000001", "000002"], ["000001x2", "000002x2"]),  # Flickr2K
+    (["baby_HR_x2", "bird_HR_x2"], ["baby_LRBI_x2", "bird_LRBI_x2"]),  # RCAN's Set5
+    (["baby_HR", "bird_HR"], ["baby_LR", "bird_LR"]),
+    (["img_001_SRF_2_HR", "img_002_SRF_2_HR"], ["img_001_SRF_2_LR", "img_002_SRF_2_LR"]),
+    (["Canon_001_HR", "Canon_002_HR"], ["Canon_001_LR2", "Canon_002_LR2"]),  # RealSR
+    (["DSC_1454_x1", "DSC_1455_x1"], ["DSC_1454_x4", "DSC_1455_x4"]),  # DRealSR
+    (["0001", "0002"], ["0001bicLRx2", "0002bicLRx2"]),
+    (["baby", "bird"], ["baby_bicLRx2", "bird_bicLRx2"]),
+    (["baby", "bird"], ["baby_2x", "bird_2x"]),
+    (["HR_0001", "HR_0002"], ["LR_0001", "LR_0002"]),
+    (["0001", "0002"], ["LRx2_0001", "LRx2_0002"]),
+    (["hr-1", "hr-2"], ["lr-1", "lr-2"]),
+    (["a_HR_01", "a_HR_02"], ["a_LR_01", "a_LR_02"]),
+    (["IMG_1", "IMG_2"], ["img_1_lq", "img_2_lq"]),
+    (["0001", "0010"], ["1", "10"]),
+    (["1_gt", "2_gt"], ["001_lq", "002_lq"]),
+    (["fox1", "fox2"], ["fox1", "fox2"]),
+    (["x2", "x3"], ["x2", "x3"]),
+])
+def test_names_of_published_sets_pair_up(hr, lr, caplog):
+    log_once.cache_clear()
+    with caplog.at_level("INFO", logger="sr_zoo"):
+        pairs = pair_by_name(paths("hr", *hr), paths("lr", *reversed(lr)))
+    assert [pair.lr.stem for pair in pairs] == lr and [pair.hr.stem for pair in pairs] == hr
+    told = [record.message for record in caplog.records]
+    assert told == [] if hr == lr else (
+        len(told) == 1 and told[0].startswith("2 pairs by name without ")
+        and told[0].endswith(f": {hr[0]}.png with {lr[0]}.png"))
+
+
+def test_every_image_without_a_partner_is_named():
+    with pytest.raises(UserError) as error:
+        pair_by_name(paths("hr", "a", "b", "c", "d"), paths("lr", "bx2", "dx2", "ex2"))
+    assert str(error.value) == ("no LR image for hr/a.png, hr/c.png in lr; "
+                                "no HR image for lr/ex2.png in hr")
+    with pytest.raises(UserError, match="hr/a.png and lr2/a.png have the same name; keep one"):
+        pair_by_name([*paths("hr", "a"), *paths("lr2", "a")], paths("lr", "a"))
