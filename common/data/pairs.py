@@ -1,6 +1,7 @@
 """An HR image and its LR image: their files, sizes and pixels, and how file names pair up."""
 
 import hashlib
+import logging
 import re
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -13,6 +14,8 @@ from common.data.prepare import Preparation
 from common.data.split import log_once
 from common.data.threads import in_threads
 from common.images import read_rgb, read_size
+
+log = logging.getLogger("sr_zoo")
 
 
 @dataclass(frozen=True)
@@ -45,6 +48,25 @@ class Pair:
         return lr, hr[:lr.shape[0] * scale, :lr.shape[1] * scale]
 
 
+def readable(pairs: list, scale: int) -> list:
+    """The pairs whose files can be decoded whole and fit; a line names what is wrong with others.
+
+    Args:
+        pairs: list of `Pair`.
+        scale: how many times larger the HR images are.
+    """
+    def problem(pair):
+        try:
+            _decode(pair, scale, {})
+        except UserError as error:
+            return str(error)
+
+    problems = in_threads(problem, pairs, "checking images")
+    for text in filter(None, problems):
+        log.warning("left out: %s", text)
+    return [pair for pair, text in zip(pairs, problems) if not text]
+
+
 def measure(pairs: list, scale: int, headers: Optional[dict] = None) -> list:
     """Give pairs their sizes, and check that each LR image is its HR image reduced by `scale`.
 
@@ -58,18 +80,32 @@ def measure(pairs: list, scale: int, headers: Optional[dict] = None) -> list:
         list of `Pair` with sizes.
 
     Raises:
-        UserError: a file cannot be read, an HR image is smaller than `scale` pixels, or the sizes
-            of a pair do not fit.
+        UserError: files cannot be read, HR images are smaller than `scale` pixels, or the sizes
+            of pairs do not fit. Then all images are decoded, so that it names every bad one.
     """
     headers = {} if headers is None else headers
     files = [path for pair in pairs
              for path in (None if pair.preparation.resize else pair.hr, pair.lr) if path]
     new = [path for path in dict.fromkeys(files) if path not in headers]
-    headers.update(zip(new, in_threads(read_size, new, "image sizes")))
-    return [_with_sizes(pair, scale, headers) for pair in pairs]
+    try:
+        headers.update(zip(new, in_threads(read_size, new, "image sizes")))
+        return [_with_sizes(pair, scale, headers) for pair in pairs]
+    except UserError:
+        in_threads(lambda pair: _decode(pair, scale, headers), pairs, "checking images")
+        raise
+
+
+def _decode(pair, scale, headers):
+    _with_sizes(pair, scale, headers)
+    pair.read_hr()
+    if pair.lr:
+        read_rgb(pair.lr)
 
 
 def _with_sizes(pair, scale, headers):
+    for path in (None if pair.preparation.resize else pair.hr, pair.lr):
+        if path and path not in headers:
+            headers[path] = read_size(path)
     hr = pair.preparation.hr_size(headers.get(pair.hr))
     reduced = hr[0] // scale, hr[1] // scale
     lr = headers[pair.lr] if pair.lr else reduced

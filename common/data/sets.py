@@ -7,7 +7,7 @@ from typing import Callable, Optional
 from common.cli import UserError, did_you_mean
 from common.data import layouts
 from common.data.layouts import sub_folders
-from common.data.pairs import measure, pair_by_name
+from common.data.pairs import measure, pair_by_name, readable
 from common.data.split import Choices, log_once
 from common.files import existing_folder
 from common.images import list_images
@@ -92,7 +92,7 @@ def open_dataset(name: str, data_dir, scale: int, val_dir=None, *,
     ratio = parts[0][0].train_test_ratio if len(parts) == 1 else None
     train, val = choices.split(train, elsewhere or val, data_dir or "the set", ratio)
     return _measured("+".join(entry.name for entry, _ in parts), choices.prepared(train),
-                     elsewhere or choices.prepared(val), scale, headers)
+                     elsewhere or choices.prepared(val), scale, headers, choices.skip_bad)
 
 
 def open_folders(gt, lq, val_gt, val_lq, scale: int, *, choices: Choices = NO_CHOICES,
@@ -111,7 +111,8 @@ def open_folders(gt, lq, val_gt, val_lq, scale: int, *, choices: Choices = NO_CH
     if val_gt or val_lq:
         val = _paired(val_gt, val_lq, "val_gt_folder", "val_lq_folder")
     train, val = choices.split(train, val, gt)
-    return _measured("paired", choices.prepared(train), choices.prepared(val), scale, headers)
+    return _measured("paired", choices.prepared(train), choices.prepared(val), scale, headers,
+                     choices.skip_bad)
 
 
 def open_images(name: str, data_dir, scale: int) -> list:
@@ -133,8 +134,12 @@ def markdown() -> list:
     return [f"- `{entry.name}`: {entry.summary}" for entry in DATASETS.values()]
 
 
-def _measured(name, train, val, scale, headers):
+def _measured(name, train, val, scale, headers, skip_bad):
     headers = {} if headers is None else headers
+    if skip_bad:
+        train, val = readable(train, scale), readable(val, scale)
+        if not train:
+            raise UserError("--skip_bad leaves no training image")
     return Splits(name, measure(train, scale, headers), measure(val, scale, headers))
 
 

@@ -27,12 +27,14 @@ class Choices:
         seed: of that draw.
         preparation: `resize` is for the images of the set; `blur`, `reduction`, `noise` and `jpeg`
             are for every generated LR image.
+        skip_bad: leave out images that cannot be read, instead of refusing the set.
     """
 
     number_of_images: int = 0
     train_test_ratio: Optional[float] = None
     seed: int = 0
     preparation: Preparation = Preparation()
+    skip_bad: bool = False
 
     def split(self, train: list, val: list, place, ratio: Optional[float] = None) -> tuple:
         """Choose the pairs (train, val) from a set's own.

@@ -7,11 +7,28 @@ from typing import Callable
 
 from tqdm import tqdm
 
+from common.cli import UserError
+
 THREADS = min(16, os.cpu_count() or 1)
 
 
 def in_threads(function: Callable, items: Sequence, title: str) -> list:
-    """`[function(item) for item in items]`, computed in threads; the first error ends it."""
+    """`[function(item) for item in items]`, computed in threads.
+
+    Raises:
+        UserError: of any of the items, with what is wrong with each. Other errors end it at once.
+    """
+    problems = []
+
+    def attempt(item):
+        try:
+            return function(item)
+        except UserError as error:
+            problems.append(str(error))
+
     with ThreadPoolExecutor(THREADS) as pool:
-        return list(tqdm(pool.map(function, items), total=len(items), desc=title, unit="image",
-                         leave=False, disable=None))
+        results = list(tqdm(pool.map(attempt, items), total=len(items), desc=title, unit="image",
+                            leave=False, disable=None))
+    if problems:
+        raise UserError("; ".join(sorted(set(problems))))
+    return results

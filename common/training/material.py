@@ -115,11 +115,12 @@ def _open(options, scale, headers):
 def _choices(options):
     preparation = Preparation(resize=options.resize, blur=options.blur, noise=options.noise,
                               reduction=options.reduction, jpeg=options.jpeg)
-    return Choices(options.number_of_images, options.train_test_ratio, options.seed, preparation)
+    return Choices(options.number_of_images, options.train_test_ratio, options.seed, preparation,
+                   options.skip_bad)
 
 
 def _check_luma(options):
-    if _choices(options) != Choices(seed=options.seed):
+    if _choices(options) != Choices(seed=options.seed, skip_bad=options.skip_bad):
         raise UserError("the data set hdf5 holds patches that are already cut: leave out "
                         "--number_of_images, --train_test_ratio, --resize, --blur, --reduction, "
                         "--noise and --jpeg")

@@ -51,6 +51,8 @@ class DataOptions:
         None, "share of the images to train on; the others, drawn from --seed, validate in place "
               "of the set's own. Default: the set's own, else all but the last tenth (1 to 10 "
               "images), for coco 0.8")
+    skip_bad: bool = option(False, "train without the images that cannot be read, each named in a "
+                                   "line, instead of refusing the set; all are decoded first")
     resize: NonNegativeInt = option(0, "resize each image once to a square of this side, pixels; "
                                        "0: as they are, for coco 384. Not for sets with LR images "
                                        "of their own")

@@ -12,7 +12,8 @@ from common.data import pairs as module
 from common.data.pairs import Pair, fingerprint, hr_only, measure, pair_by_name
 from common.data.prepare import Preparation
 from common.data.sets import open_dataset, open_images
-from common.data.split import log_once
+from common.data.split import Choices, log_once
+from common.data.store import ImageStore
 
 
 @pytest.fixture
@@ -140,3 +141,39 @@ def test_every_image_without_a_partner_is_named():
                                 "no HR image for lr/ex2.png in hr")
     with pytest.raises(UserError, match="hr/a.png and lr2/a.png have the same name; keep one"):
         pair_by_name([*paths("hr", "a"), *paths("lr2", "a")], paths("lr", "a"))
+
+
+@pytest.fixture
+def damaged(photos):
+    """The photographs and three bad ones: no image, cut short within, and an LR of another size."""
+    (photos / "d.png").write_bytes(b"no image")
+    whole = (photos / "a.png").read_bytes()
+    (photos / "e.png").write_bytes(whole[:len(whole) // 2])
+    Image.open(str(photos / "a.png")).save(str(photos / "f.png"))
+    pairs = [Pair(name, photos / f"{name}.png") for name in "abcde"]
+    return [*pairs, Pair("f", photos / "f.png", photos / "b.png")]
+
+
+def test_all_bad_images_are_named_at_once(damaged):
+    with pytest.raises(UserError) as error:
+        measure(damaged, 2)
+    text = str(error.value)
+    assert "d.png" in text and "e.png" in text and "f.png (83x61) reduced by 2" in text
+    assert "a.png" not in text and "c.png" not in text and "\n" not in text
+    with pytest.raises(UserError, match=r"e\.png.*; .*g\.png"):  # found only by decoding
+        (damaged[0].hr.parent / "g.png").write_bytes(damaged[4].hr.read_bytes())
+        pairs = measure([*damaged[:3], damaged[4], Pair("g", damaged[0].hr.parent / "g.png")], 2)
+        ImageStore(pairs, 2, damaged[0].hr.parent / "cache")
+
+
+def test_skip_bad_goes_on_without_them_and_says_so(damaged, caplog):
+    folder = damaged[0].hr.parent
+    choices = Choices(skip_bad=True)
+    with caplog.at_level("WARNING", logger="sr_zoo"):
+        splits = open_dataset("folder", folder, 2, choices=choices)
+    assert sorted({pair.name for pair in splits.train + splits.val}) == ["a", "b", "c", "f"]
+    assert [record.message.split(":")[0] for record in caplog.records] == ["left out", "left out"]
+    for path in folder.glob("*.png"):
+        path.write_bytes(b"no image")
+    with pytest.raises(UserError, match="--skip_bad leaves no training image"):
+        open_dataset("folder", folder, 2, choices=choices)
