@@ -150,8 +150,7 @@ def report_run(model, kind, chip, run, logs, began):
     if chip != "npu":
         print(f"device used: {used}, not an NPU")
     elif not finished:
-        report.check_compiled(logs)
-        print(f"device used: NPU, the log says so: {report.COMPILED}")
+        print(f"device used: {used}", *report.npu_lines(logs), sep="\n")
     if finished:
         seconds = round(report.measured(run)["seconds"])
         print(f"nothing was trained: {run} held a finished run, whose numbers these are")

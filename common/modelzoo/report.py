@@ -10,11 +10,13 @@ import time
 from pathlib import Path
 from statistics import mean
 
-from common.cli import UserError
 from common.files import write_text
 
-# What the TensorFlow adapter logs once it has handed a graph to the NPU.
-COMPILED = "The model has been compiled on the Ascend AI processor"
+# What the adapters log: that of TensorFlow 2 for each function, when it has compiled it whole or
+# left parts of it to the host (its npu_device.cpp); graph sessions once (npu_bridge).
+FULLY = re.compile(r"(\S+) fully compiled on npu")
+MIXED = re.compile(r"(\S+) compiled in mix mode on npu")
+SESSION = "The model has been compiled on the Ascend AI processor"
 STARTED = re.compile("^==== started .*$", re.MULTILINE)
 
 
@@ -41,16 +43,35 @@ def device_used(log: Path) -> str:
     return lines[-1] if lines else "not said in the log"
 
 
-def check_compiled(logs) -> None:
-    """Raise a `UserError` where the last start in a log does not show that the NPU was used."""
-    without = [str(log) for log in logs if COMPILED not in last_start(log)]
-    if without:
-        raise UserError(f"an NPU was asked for, but {', '.join(without)} has no line {COMPILED!r}: "
-                        "the training did not run on it")
+def npu_lines(logs) -> list:
+    """What the last starts in logs say of the NPU, in lines: what it compiled, or a notice."""
+    lines = []
+    for log in logs:
+        text = last_start(log)
+        fully, mixed = (sorted(set(map(_function_name, found.findall(text))))
+                        for found in (FULLY, MIXED))
+        if fully:
+            lines.append(f"{log}: compiled for the NPU: {', '.join(fully)}")
+        elif SESSION in text:
+            lines.append(f"{log}: {SESSION}")
+        if mixed:
+            lines.append(f"{log}: only partly compiled for the NPU: {', '.join(mixed)} (the rest "
+                         "runs on the host, which is slow)")
+        if not (fully or mixed or SESSION in text):
+            lines.append(f"notice: no line in {log} says that the NPU compiled anything; check "
+                         "with npu-smi that it is used")
+    return lines
+
+
+def _function_name(name):
+    """train of __inference_train_123, as TensorFlow names its functions."""
+    return re.sub(r"^__(?:inference|forward|backward)_|_\d+$", "", name)
 
 
 def report_case(run: Path, model: str, kind: str, ranks: int, log: Path, seconds: int) -> None:
-    """Print the final lines of a run, and write <CaseName>.log and <CaseName>_loss.txt.
+    """Print the final lines of a run, and write <CaseName>.log and train_<CaseName>_loss.txt.
+
+    A speed is left out where no step was timed: the first one compiles and is not.
 
     Args:
         run: folder of the run.
@@ -59,30 +80,25 @@ def report_case(run: Path, model: str, kind: str, ranks: int, log: Path, seconds
         ranks: how many devices it had.
         log: the first device's, beside which the files are written.
         seconds: how long all took.
-
-    Raises:
-        UserError: nothing was timed.
     """
     numbers = measured(run)
-    if numbers["seconds_per_step"] is None:
-        raise UserError(f"{run} has no speed: the first step is not counted, since it compiles; "
-                        "train at least 2 steps")
+    speed = {} if numbers["seconds_per_step"] is None else {
+        "ActualFPS": short(numbers["images_per_sec"]),
+        "TrainingTime": short(numbers["seconds_per_step"])}
     config = (Path(run) / "config.yaml").read_text(encoding="utf-8")
     batch = re.search(r"^batch_size: (\d+)$", config, re.MULTILINE).group(1)
     case = f"{model}_bs{batch}_{ranks}p_{kind}"
     values = {
         "Network": model, "RankSize": ranks, "BatchSize": batch,
-        "DeviceType": platform.machine(), "CaseName": case,
-        "ActualFPS": short(numbers["images_per_sec"]),
-        "TrainingTime": short(numbers["seconds_per_step"]),
+        "DeviceType": platform.machine(), "CaseName": case, **speed,
         "TrainAccuracy": decibels(numbers["psnr"]), "ActualLoss": short(numbers["losses"][-1]),
         "E2ETrainingTime": seconds,
     }
     losses = "".join(f"{short(loss)}\n" for loss in numbers["losses"])
     write_text(log.parent / f"{case}.log", "".join(f"{k} = {v}\n" for k, v in values.items()))
-    write_text(log.parent / f"{case}_loss.txt", losses)
+    write_text(log.parent / f"train_{case}_loss.txt", losses)
     print("------------------ Final result ------------------")
-    print(*final_lines(numbers, seconds), sep="\n", flush=True)
+    print_final_lines(numbers, seconds)
 
 
 def measured(run):
@@ -105,18 +121,15 @@ def measured(run):
                for key in ("images_per_sec", "seconds_per_step")}}
 
 
-def final_lines(numbers, seconds):
-    """The lines of `measured` numbers, without a speed where it is None.
-
-    Args:
-        numbers: of `measured`.
-        seconds: how long all took.
-    """
-    speed = [] if numbers["seconds_per_step"] is None else [
-        f"Final Performance images/sec : {short(numbers['images_per_sec'])}",
-        f"Final Performance sec/step : {short(numbers['seconds_per_step'])}"]
-    return [*speed, f"E2E Training Duration sec : {seconds}",
-            f"Final Train Accuracy : {decibels(numbers['psnr'])}"]
+def print_final_lines(numbers, seconds):
+    """Print `measured` numbers, a speed only if there is one, and how long all took, seconds."""
+    if numbers["seconds_per_step"] is None:
+        say("no speed of a single step: the first one is not timed")
+    else:
+        print(f"Final Performance images/sec : {short(numbers['images_per_sec'])}\n"
+              f"Final Performance sec/step : {short(numbers['seconds_per_step'])}")
+    print(f"E2E Training Duration sec : {seconds}\n"
+          f"Final Train Accuracy : {decibels(numbers['psnr'])}", flush=True)
 
 
 def short(number):
@@ -143,9 +156,7 @@ class NewResults:
                 say(f"nothing was trained: the results in {self._run} are an earlier job's")
             return
         numbers = measured(self._run)
-        if numbers["seconds_per_step"] is None:
-            say("no speed of a single step: the first one is not timed")
-        print(*final_lines(numbers, numbers["seconds"]), sep="\n", flush=True)
+        print_final_lines(numbers, numbers["seconds"])
 
 
 def _state(path):
