@@ -11,38 +11,46 @@ from common.files import make_folder
 from common.images import read_size, write_image
 
 
-def make_missing_lr(pairs: list, scale: int, cache_dir) -> list:
+def make_missing_lr(pairs: list, scale: int, cache_dir, with_lr: bool = True) -> list:
     """Generate the LR images that are missing, and resize the HR images that need it.
 
-    The files are `lr_<reduction>/X<scale>/*.png` and `resized/<side>/*.png`. A file is reused while
-    it is complete and its source (path, size, modification time) and preparation are unchanged.
+    The files are `lr_<reduction>/X<scale>/*.png`, or `lr_photo/...`, and `resized/<side>/*.png`. A
+    file is reused while it is complete and its source (path, size, modification time) and
+    preparation are unchanged.
 
     Args:
         pairs: list of measured `Pair`.
         scale: integer.
         cache_dir: folder, created when needed.
+        with_lr: False: only resize.
 
     Returns:
-        list of `Pair` that all have LR files, and HR files that need at most a crop.
+        list of `Pair` that all have LR files (if `with_lr`), and HR files that need at most a crop.
 
     Raises:
         UserError: an HR image cannot be read, or the folder cannot be written.
     """
-    if all(pair.lr is not None for pair in pairs):
+    def is_complete(pair):
+        return pair.lr is not None or not (with_lr or pair.preparation.resize)
+
+    if all(map(is_complete, pairs)):
         return pairs
     cache_dir = make_folder(cache_dir)
 
     def complete(pair):
-        if pair.lr is not None:
+        if is_complete(pair):
             return pair
         wanted = pair.preparation
-        path = cache_dir / f"lr_{wanted.reduction}" / f"X{scale}" / _file_name(pair.hr, wanted)
+        way = wanted.reduction if wanted.degradation == "none" else wanted.degradation
+        path = cache_dir / f"lr_{way}" / f"X{scale}" / _file_name(pair.hr, wanted)
         pair = _with_resized_hr(pair, cache_dir)
+        if not with_lr:
+            return pair
         if not _is_complete(path, pair.lr_size):
             write_image(path, pair.read(scale)[0])
         return replace(pair, lr=path)
 
-    return in_threads(complete, pairs, f"LR images x{scale}")
+    return in_threads(complete, pairs, f"LR images x{scale}" if with_lr else "HR images")
 
 
 def _with_resized_hr(pair, cache_dir):

@@ -31,7 +31,7 @@ class LumaPatches:
             one shape.
     """
 
-    dtype, channels = "float32", 1
+    dtype, channels, threads = "float32", 1, None
 
     def __init__(self, path, batch_size: int, seed: int, scale: int):
         with _opened(path) as file:

@@ -44,7 +44,7 @@ class Pair:
     def read(self, scale: int, read: Callable = read_rgb) -> tuple:
         """Both images as (lr, hr), with `hr` cropped to `scale` times `lr`; see `read_hr`."""
         hr = self.read_hr(read)
-        lr = read(self.lr) if self.lr else self.preparation.lr(hr, scale)
+        lr = read(self.lr) if self.lr else self.preparation.lr(hr, scale, self.name)
         return lr, hr[:lr.shape[0] * scale, :lr.shape[1] * scale]
 
 

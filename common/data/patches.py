@@ -5,7 +5,13 @@ import logging
 import numpy as np
 
 from common.cli import UserError
+from common.data.degradation import degrade
 from common.data.store import ImageStore
+from common.data.threads import THREADS
+
+# LR pixels around a patch that are degraded with it, so that blur and JPEG reach over its edges as
+# in a whole image: about 2.7 sigma of the widest blur at x2.
+MARGIN = 4
 
 log = logging.getLogger("sr_zoo")
 
@@ -17,7 +23,8 @@ class PatchSampler:
     are left out, which is logged.
 
     Args:
-        store: an `ImageStore`.
+        store: an `ImageStore`. If it has no LR images, each HR patch is degraded anew, with draws
+            from `(seed, step)` too.
         scale: integer.
         patch_size: side of the LR patch, in pixels.
         batch_size: patches per batch.
@@ -35,18 +42,20 @@ class PatchSampler:
         self.scale, self.patch_size, self.batch_size = scale, patch_size, batch_size
         self.hr_side = patch_size * scale
         self._seed, self._augment = seed, augment
-        sides = [min(lr.shape[:2]) for lr in store.lr]
+        self.threads = None if store.lr else THREADS
+        sides = [min(hr.shape[:2]) // scale for hr in store.hr]
         kept = [i for i, side in enumerate(sides) if side >= patch_size]
         if not kept:
             largest = int(np.argmax(sides))
-            height, width = store.lr[largest].shape[:2]
+            height, width = (side // scale for side in store.hr[largest].shape[:2])
             raise UserError(f"--patch_size {patch_size} is larger than every LR image; the largest "
                             f"is that of {store.pairs[largest].hr} ({width}x{height} pixels at "
                             f"x{scale}): choose at most {sides[largest]}")
         if len(kept) < len(sides):
             log.info("%d of %d images are smaller than a patch of %d LR pixels at x%d and are left "
                      "out", len(sides) - len(kept), len(sides), patch_size, scale)
-        self._lr, self._hr = ([images[i] for i in kept] for images in (store.lr, store.hr))
+        self._hr = [store.hr[i] for i in kept]
+        self._lr = [store.lr[i] for i in kept] if store.lr else None
         self._order = Order(seed, len(kept))
 
     def scale_of(self, step: int) -> int:
@@ -70,13 +79,24 @@ class PatchSampler:
         draws = draws.reshape(self.batch_size, 4)
         for row, n in enumerate(share):
             i = self._order.at(step * self.batch_size + n)
-            height, width = self._lr[i].shape[:2]
+            height, width = (side // s for side in self._hr[i].shape[:2])
             top = int(draws[n, 0] % np.uint64(height - p + 1))
             left = int(draws[n, 1] % np.uint64(width - p + 1))
             turn = int(draws[n, 2] % np.uint64(8)) if self._augment else 0
-            lr[row] = _turned(self._lr[i][top:top + p, left:left + p], turn)
+            small = (self._lr[i][top:top + p, left:left + p] if self._lr
+                     else self._degraded(i, top, left, int(step), n))
+            lr[row] = _turned(small, turn)
             hr[row] = _turned(self._hr[i][top * s:(top + p) * s, left * s:(left + p) * s], turn)
         return lr, hr
+
+    def _degraded(self, i, top, left, *key):
+        """The LR patch at (top, left), degraded within its surroundings."""
+        p, s = self.patch_size, self.scale
+        above, before = min(top, MARGIN), min(left, MARGIN)
+        rows = slice((top - above) * s, (top + p + MARGIN) * s)
+        columns = slice((left - before) * s, (left + p + MARGIN) * s)
+        lr = degrade(self._hr[i][rows, columns], s, self._seed, *key)
+        return lr[above:above + p, before:before + p]
 
 
 class JointSampler:
@@ -92,6 +112,7 @@ class JointSampler:
     def __init__(self, samplers: dict, seed: int):
         first = next(iter(samplers.values()))
         self.patch_size, self.batch_size = first.patch_size, first.batch_size
+        self.threads = first.threads
         self._samplers, self._scales, self._seed = samplers, tuple(samplers), seed
 
     def scale_of(self, step: int) -> int:
@@ -146,7 +167,7 @@ def patch_dataset(sampler, start_step: int, stop_step: int, mine=range(1), parts
         return tf.ensure_shape(lr, (n, p, p, c)), tf.ensure_shape(hr, (n, side, side, c))
 
     positions = tf.data.Dataset.range(start_step * len(mine), stop_step * len(mine))
-    return positions.map(draw).prefetch(4 * len(mine))
+    return positions.map(draw, sampler.threads).prefetch(4 * len(mine))
 
 
 def share_of(batch_size: int, part: int, parts: int) -> range:

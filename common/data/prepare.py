@@ -1,7 +1,5 @@
 """From an image file to the HR image that is used, and from an HR image to a generated LR image."""
 
-import hashlib
-import io
 from dataclasses import dataclass, fields
 
 import numpy as np
@@ -9,6 +7,8 @@ from PIL import Image
 
 from common.bicubic import crop_to_multiple, downscale
 from common.cli import UserError
+from common.data.degradation import degrade
+from common.data.faults import gaussian_noise, jpeg, resize, rounded, seeded
 
 LIMITS = {"blur": 100, "noise": 255, "jpeg": 100}
 _FILTERS = {"bilinear": Image.Resampling.BILINEAR, "nearest": Image.Resampling.NEAREST,
@@ -34,9 +34,12 @@ class Preparation:
         noise: sigma of Gaussian noise on each channel, 0 to 255. It is seeded by the image, so
             that it is the same in every run and on every machine.
         jpeg: quality of a JPEG compression with Pillow's chroma subsampling, 1 to 100; 0: none.
+        degradation: photo: the LR image is made by `degradation.degrade` in place of all this, from
+            `seed` and the image's name; none: as the others say.
+        seed: used by `degradation`.
 
     Raises:
-        UserError: a number is out of range.
+        UserError: a number is out of range, or `degradation` comes with another way.
     """
 
     crop: int = 0
@@ -45,11 +48,16 @@ class Preparation:
     reduction: str = "bicubic"
     noise: float = 0.0
     jpeg: int = 0
+    degradation: str = "none"
+    seed: int = 0
 
     def __post_init__(self):
         for name, most in LIMITS.items():
             if not 0 <= getattr(self, name) <= most:
                 raise UserError(f"--{name} {getattr(self, name)}: choose from 0 (none) to {most}")
+        if self.degradation != "none" and len(self.worsened_by) > 1:
+            raise UserError(f"--degradation {self.degradation} draws blur, reduction, noise and "
+                            f"JPEG by itself; leave out --{self.worsened_by[0]}")
 
     @property
     def key(self) -> str:
@@ -57,9 +65,9 @@ class Preparation:
         return "|".join(f"{name}={getattr(self, name)}" for name in self._named())
 
     @property
-    def degradation(self) -> list:
+    def worsened_by(self) -> list:
         """Names of the settings that make LR images differ from a bicubic reduction."""
-        return [name for name in self._named() if name not in ("crop", "resize")]
+        return [name for name in self._named() if name not in ("crop", "resize", "seed")]
 
     def _named(self):
         return [field.name for field in fields(self) if getattr(self, field.name) != field.default]
@@ -76,14 +84,16 @@ class Preparation:
             top, left = (max(0, side - self.crop) // 2 for side in image.shape[:2])
             image = image[top:top + self.crop, left:left + self.crop]
         if self.resize:
-            image = _resized(image, (self.resize, self.resize), Image.Resampling.BICUBIC)
+            image = resize(image, (self.resize, self.resize), Image.Resampling.BICUBIC)
         return image
 
-    def lr(self, hr: np.ndarray, scale: int) -> np.ndarray:
-        """The LR image generated from a prepared HR image, both uint8 HxW or HxWx3.
+    def lr(self, hr: np.ndarray, scale: int, name: str = "") -> np.ndarray:
+        """The LR image generated from the prepared HR image `name`, both uint8 HxW or HxWx3.
 
         The HR image is first cropped at the bottom and right to a multiple of `scale`.
         """
+        if self.degradation == "photo":
+            return degrade(hr, scale, self.seed, name)
         image = crop_to_multiple(hr, scale)
         if self.blur:
             image = _blurred(image, self.blur)
@@ -91,34 +101,14 @@ class Preparation:
             image = downscale(image, scale)
         else:
             height, width = image.shape[:2]
-            image = _resized(image, (height // scale, width // scale), _FILTERS[self.reduction])
+            image = resize(image, (height // scale, width // scale), _FILTERS[self.reduction])
         if self.noise:
-            image = _noisy(image, self.noise)
-        return _compressed(image, self.jpeg) if self.jpeg else image
-
-
-def _resized(image, size, method):
-    return np.array(Image.fromarray(np.ascontiguousarray(image)).resize(size[::-1], method))
+            image = gaussian_noise(image, self.noise, seeded(np.ascontiguousarray(image)))
+        return jpeg(image, self.jpeg) if self.jpeg else image
 
 
 def _blurred(image, sigma):
     from scipy.ndimage import gaussian_filter  # slow to import, and seldom needed
 
     sigmas = (sigma, sigma) + (0,) * (image.ndim - 2)
-    return _rounded(gaussian_filter(image.astype(np.float64), sigmas, mode="nearest"))
-
-
-def _noisy(image, sigma):
-    seed = np.frombuffer(hashlib.sha256(np.ascontiguousarray(image)).digest(), "<u4")
-    # RandomState gives the same stream in all NumPy versions; Generator does not.
-    return _rounded(image + sigma * np.random.RandomState(seed).standard_normal(image.shape))
-
-
-def _compressed(image, quality):
-    file = io.BytesIO()
-    Image.fromarray(image).save(file, "JPEG", quality=quality)
-    return np.array(Image.open(file))
-
-
-def _rounded(image):
-    return np.clip(np.rint(image), 0, 255).astype(np.uint8)
+    return rounded(gaussian_filter(image.astype(np.float64), sigmas, mode="nearest"))

@@ -25,8 +25,8 @@ class Choices:
         train_test_ratio: share of these images to train on, between 0 and 1. The others, drawn at
             random from `seed`, replace the set's own validation images.
         seed: of that draw.
-        preparation: `resize` is for the images of the set; `blur`, `reduction`, `noise` and `jpeg`
-            are for every generated LR image.
+        preparation: `resize` is for the images of the set; the rest is for every generated LR
+            image.
         skip_bad: leave out images that cannot be read, instead of refusing the set.
     """
 
@@ -63,7 +63,7 @@ class Choices:
         """
         wanted = self.preparation
         own = next((pair.lr for pair in pairs if pair.lr is not None), None)
-        for name in [*wanted.degradation, *["resize"] * bool(wanted.resize)] if own else ():
+        for name in [*wanted.worsened_by, *["resize"] * bool(wanted.resize)] if own else ():
             raise UserError(f"--{name} needs generated LR images, but this data set has its own, "
                             f"such as {own}; leave it out, or use only the HR images with "
                             "--dataset folder")
@@ -71,9 +71,9 @@ class Choices:
 
     def prepared_elsewhere(self, pairs: list, place) -> list:
         """Validation pairs from another folder: only their generated LR images are degraded."""
-        if self.preparation.degradation and any(pair.lr is not None for pair in pairs):
+        if self.preparation.worsened_by and any(pair.lr is not None for pair in pairs):
             log_once(f"{place} has its own LR images, which are used without "
-                     f"{', '.join(f'--{name}' for name in self.preparation.degradation)}")
+                     f"{', '.join(f'--{name}' for name in self.preparation.worsened_by)}")
         return [pair if pair.lr else self._prepared(pair, pair.preparation.resize)
                 for pair in pairs]
 

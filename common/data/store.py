@@ -17,49 +17,54 @@ from common.images import read_rgb
 class ImageStore:
     """The LR and HR images of a set as uint8 RGB arrays, `store.lr[i]` and `store.hr[i]`.
 
-    HR images are cropped to `scale` times their LR image.
+    HR images are cropped to `scale` times their LR image, or the one that they would have.
 
     Args:
         pairs: list of measured `Pair`; missing LR images are generated.
         scale: integer.
         cache_dir: folder for generated images and the memory-mapped file, which later runs reuse.
         budget_bytes: a set of a larger decoded size is memory-mapped.
+        with_lr: False: `lr` is None, and no LR images are read or generated.
 
     Raises:
         UserError: a file cannot be read, or the disk of `cache_dir` is full.
     """
 
-    def __init__(self, pairs: list, scale: int, cache_dir, budget_bytes: int = 8_000_000_000):
-        self.pairs = make_missing_lr(pairs, scale, cache_dir)
-        shapes = [(height * times, width * times, 3) for height, width in
-                  (pair.lr_size for pair in pairs) for times in (1, scale)]
+    def __init__(self, pairs: list, scale: int, cache_dir, budget_bytes: int = 8_000_000_000,
+                 with_lr: bool = True):
+        self.pairs = make_missing_lr(pairs, scale, cache_dir, with_lr)
+        times = {"lr": 1, "hr": scale} if with_lr else {"hr": scale}
+        images = [(pair, kind) for pair in self.pairs for kind in times]
+        shapes = [(pair.lr_size[0] * times[kind], pair.lr_size[1] * times[kind], 3)
+                  for pair, kind in images]
         self.bytes = sum(int(np.prod(shape)) for shape in shapes)
         self.in_memory = self.bytes <= budget_bytes
-        arrays = (_decoded(self.pairs, shapes) if self.in_memory
-                  else _mapped(self.pairs, shapes, Path(cache_dir)))
-        self.lr, self.hr = arrays[0::2], arrays[1::2]
+        arrays = (_decoded(images, shapes) if self.in_memory
+                  else _mapped(images, shapes, Path(cache_dir)))
+        self.lr = arrays[0::2] if with_lr else None
+        self.hr = arrays[1::2] if with_lr else arrays
 
     def __len__(self):
         return len(self.pairs)
 
 
-def _decoded(pairs, shapes, keep=lambda position, image: image):
-    """The results of `keep(position, image)` for LR, HR, LR, HR, ..., as a list.
+def _decoded(images, shapes, keep=lambda position, image: image):
+    """The results of `keep(position, image)` for each of [(pair, "lr" or "hr")], as a list.
 
     `keep` runs in the decoding threads: if it writes the image to a slow disk and returns None,
     decoding waits for it and few images are in memory at a time.
     """
     def decode(position):
-        pair = pairs[position // 2]
-        image = pair.read_hr() if position % 2 else read_rgb(pair.lr)
+        pair, kind = images[position]
+        image = pair.read_hr() if kind == "hr" else read_rgb(pair.lr)
         height, width, _ = shapes[position]
         return keep(position, np.ascontiguousarray(image[:height, :width]))
 
     return in_threads(decode, range(len(shapes)), "decoding")
 
 
-def _mapped(pairs, shapes, cache_dir):
-    index = json.dumps([[_identity(pair.lr), _identity(pair.hr)] for pair in pairs] + shapes)
+def _mapped(images, shapes, cache_dir):
+    index = json.dumps([_identity(getattr(pair, kind)) for pair, kind in images] + shapes)
     name = hashlib.sha256(index.encode()).hexdigest()[:16]
     path = cache_dir / f"decoded-{name}.u8"
     offsets = np.cumsum([0] + [int(np.prod(shape)) for shape in shapes])
@@ -77,7 +82,7 @@ def _mapped(pairs, shapes, cache_dir):
                     file.seek(offsets[position])
                     file.write(image)
 
-            _decoded(pairs, shapes, put)
+            _decoded(images, shapes, put)
         write_text(path.with_suffix(".json"), index)
     data = np.memmap(str(path), np.uint8, "r")
     return [data[start:start + int(np.prod(shape))].reshape(shape)

@@ -15,7 +15,7 @@ from common.data.pairs import fingerprint
 from common.data.patches import JointSampler, PatchSampler
 from common.data.prepare import Preparation
 from common.data.sets import LUMA_PATCHES, open_dataset, open_folders
-from common.data.split import Choices
+from common.data.split import Choices, log_once
 from common.data.store import ImageStore
 from common.scales import scale_tuple
 
@@ -48,15 +48,21 @@ class ImageMaterial:
         if not first.val:
             raise UserError(f"{options.data_dir} has no validation images; name some with "
                             "--val_dir")
+        if options.degradation != "none" and first.val[0].lr is None:
+            log_once(f"validating on LR images degraded once, from --seed {options.seed} and "
+                     "their names")
         self.name, self.images, self.val_images = first.name, len(first.train), len(first.val)
         self.fingerprint = fingerprint(first.train)
 
     def sampler(self):
         """A `PatchSampler`, or a `JointSampler` for several scales."""
         options = self._options
-        samplers = {scale: PatchSampler(self._store(split.train, scale), scale, options.patch_size,
-                                        options.batch_size, options.seed, options.augment)
-                    for scale, split in self._splits.items()}
+        # Degraded LR patches are made as they are drawn: new ones in each epoch.
+        stores = {scale: self._store(split.train, scale, options.degradation == "none")
+                  for scale, split in self._splits.items()}
+        samplers = {scale: PatchSampler(store, scale, options.patch_size, options.batch_size,
+                                        options.seed, options.augment)
+                    for scale, store in stores.items()}
         return samplers.get(options.scale) or JointSampler(samplers, options.seed)
 
     def validation(self, model):
@@ -68,8 +74,8 @@ class ImageMaterial:
                   for scale, split in self._splits.items()}
         return Validation(model, stores, options.val_channel, options.val_crop_border)
 
-    def _store(self, pairs, scale):
-        return ImageStore(pairs, scale, self._cache, int(self._options.cache_gb * 1e9))
+    def _store(self, pairs, scale, with_lr=True):
+        return ImageStore(pairs, scale, self._cache, int(self._options.cache_gb * 1e9), with_lr)
 
 
 class LumaMaterial:
@@ -114,7 +120,9 @@ def _open(options, scale, headers):
 
 def _choices(options):
     preparation = Preparation(resize=options.resize, blur=options.blur, noise=options.noise,
-                              reduction=options.reduction, jpeg=options.jpeg)
+                              reduction=options.reduction, jpeg=options.jpeg,
+                              degradation=options.degradation,
+                              seed=0 if options.degradation == "none" else options.seed)
     return Choices(options.number_of_images, options.train_test_ratio, options.seed, preparation,
                    options.skip_bad)
 
@@ -123,7 +131,7 @@ def _check_luma(options):
     if _choices(options) != Choices(seed=options.seed, skip_bad=options.skip_bad):
         raise UserError("the data set hdf5 holds patches that are already cut: leave out "
                         "--number_of_images, --train_test_ratio, --resize, --blur, --reduction, "
-                        "--noise and --jpeg")
+                        "--noise, --jpeg and --degradation")
     if not options.LUMA:
         raise UserError("the data set hdf5 holds luma patches, but this model works on RGB; "
                         "choose a data set of images")

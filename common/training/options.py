@@ -64,6 +64,10 @@ class DataOptions:
                                           "after reduction")
     jpeg: NonNegativeInt = option(0, "JPEG quality (1 to 100) that generated LR images are "
                                      "compressed with last; 0: none")
+    degradation: Literal["none", "photo"] = option(
+        "none", "photo: generated LR images look like bad photographs, in place of the four above: "
+                "blur, resizing, noise and JPEG of random strength, after Real-ESRGAN; new ones "
+                "for each patch, the same for each validation image")
     scale: PositiveInt = option(2, "how many times larger the output is")
     batch_size: PositiveInt = option(16, "patches per optimizer step, shared equally by all "
                                          "devices of all processes")

@@ -12,7 +12,7 @@ from common import weights
 from common.cli import UserError
 from common.images import read_image, write_image
 from common.nn.keras_compat import set_seed
-from scripts.upscale import main, plan
+from scripts.upscale import main
 
 
 @pytest.fixture(scope="module")
@@ -125,31 +125,6 @@ def test_a_mistake_is_one_line_and_status_2(run, edsr_x2, tmp_path):
     done = run("-m", "scripts.upscale", "--weights", edsr_x2, "a.png", "-o", "a.png", cwd=tmp_path)
     assert (done.returncode, done.stdout) == (2, "")
     assert done.stderr == "error: a.png is an input; name another place with -o\n"
-
-
-def test_names_of_results():
-    a, b = Path("in/a.png"), Path("in/b.jpg")
-    assert plan([a], ["in/a.png"], "result.webp", 3) == [(a, Path("result.webp"))]
-    assert plan([a], ["in/a.png"], "out", 3) == [(a, Path("out/a_x3.png"))]
-    assert plan([a, b], ["in/a.png", "in/b.jpg"], "out", 4) == [
-        (a, Path("out/a_x4.png")), (b, Path("out/b_x4.jpg"))]
-
-
-@pytest.mark.parametrize("inputs, output, words", [
-    (["a/1.png", "b/1.png"], "out", "would both become"),
-    (["a/1.png", "b/2.png"], "out.png", "several results to one file"),
-    (["a/1.png"], "a/1.png", "is an input"),
-    (["a/1.png"], "a/../a/1.png", "is an input"),
-    (["a/1.png", "a/1_x2.png"], "a", "is an input")])
-def test_names_that_cannot_be(inputs, output, words):
-    with pytest.raises(UserError, match=words):
-        plan([Path(name) for name in inputs], inputs, output, 2)
-
-
-def test_a_folder_is_not_its_own_output(tmp_path):
-    write_image(tmp_path / "a.png", noise(8, 8, 3))
-    with pytest.raises(UserError, match="is an input"):
-        plan([tmp_path / "a.png"], [str(tmp_path)], str(tmp_path), 2)
 
 
 # A process counts the memory of the one that started it until it has loaded its own program, and

@@ -97,15 +97,26 @@ def test_an_hr_image_is_resized_once(pair, tmp_path, monkeypatch):
 def test_every_degradation_has_its_own_files(pair, tmp_path):
     ways = [Preparation(), Preparation(blur=1.0), Preparation(blur=2.0), Preparation(noise=5.0),
             Preparation(jpeg=50), Preparation(reduction="area"), Preparation(crop=20),
-            Preparation(resize=20), Preparation(resize=20, jpeg=50)]
+            Preparation(resize=20), Preparation(resize=20, jpeg=50),
+            Preparation(degradation="photo"), Preparation(degradation="photo", seed=1)]
     pairs = [Pair("a", pair.hr, None, way) for way in ways]
     made = make(pairs, 2, tmp_path / "cache")
     assert len({one.lr for one in made}) == len(ways)
-    assert {one.lr.parent.parent.name for one in made} == {"lr_bicubic", "lr_area"}
+    assert {one.lr.parent.parent.name for one in made} == {"lr_bicubic", "lr_area", "lr_photo"}
     for one, way in zip(made, ways):
         hr = way.hr(np.array(Image.open(pair.hr)))
-        np.testing.assert_array_equal(np.array(Image.open(one.lr)), way.lr(hr, 2))
+        np.testing.assert_array_equal(np.array(Image.open(one.lr)), way.lr(hr, 2, "a"))
     assert make(pairs, 2, tmp_path / "cache") == made
+
+
+def test_without_lr_images_only_what_is_resized_is_made(pair, tmp_path):
+    pairs = measure([pair, replace(pair, preparation=Preparation(resize=24, blur=1.0))], 2)
+    made = make_missing_lr(pairs, 2, tmp_path / "cache", with_lr=False)
+    assert made[0] == pairs[0] and made[1].lr is None
+    assert Image.open(made[1].hr).size == (24, 24)
+    assert list((tmp_path / "cache").rglob("*.png")) == [made[1].hr]
+    make_missing_lr(pairs[:1], 2, tmp_path / "none", with_lr=False)
+    assert not (tmp_path / "none").exists()
 
 
 def test_files_of_one_name_in_two_folders_are_told_apart(pair, tmp_path):

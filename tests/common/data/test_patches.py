@@ -7,6 +7,7 @@ import pytest
 
 from common.bicubic import downscale
 from common.cli import UserError
+from common.data import patches as module
 from common.data.pairs import Pair
 from common.data.patches import PatchSampler, patch_dataset
 from common.data.sets import open_images
@@ -32,7 +33,17 @@ class Coordinates:
             self.pairs.append(Pair(str(i), f"image_{i}.png"))
 
     def __len__(self):
-        return len(self.lr)
+        return len(self.hr)
+
+
+class HrOnly:
+    """A store without LR images."""
+
+    def __init__(self, store):
+        self.hr, self.pairs, self.lr = store.hr, store.pairs, None
+
+    def __len__(self):
+        return len(self.hr)
 
 
 def test_patches_are_aligned_parts_of_the_images(store):
@@ -43,8 +54,11 @@ def test_patches_are_aligned_parts_of_the_images(store):
         np.testing.assert_array_equal(downscale(right, 2)[4:-4, 4:-4], left[4:-4, 4:-4])
 
 
-def test_augmented_patches_are_aligned_too():
-    sampler = PatchSampler(Coordinates([(30, 40), (25, 20)], 3), 3, 10, 64, seed=5)
+@pytest.mark.parametrize("has_lr", [True, False])
+def test_augmented_patches_are_aligned_too(monkeypatch, has_lr):
+    monkeypatch.setattr(module, "degrade", lambda hr, scale, *key: hr[::scale, ::scale])
+    store = Coordinates([(30, 40), (25, 20)], 3)
+    sampler = PatchSampler(store if has_lr else HrOnly(store), 3, 10, 64, seed=5)
     turns = collections.Counter()
     for step in range(20):
         lr, hr = sampler.batch(step)
@@ -83,6 +97,52 @@ def test_a_batch_depends_on_seed_and_step_alone(store):
     digests = {hashlib.sha256(lr.tobytes()).hexdigest() for lr, _ in batches}
     other = PatchSampler(store, 2, 16, 8, seed=8).batch(0)[0]
     assert len(digests) == 6 and hashlib.sha256(other.tobytes()).hexdigest() not in digests
+
+
+def test_degraded_patches_depend_on_seed_and_step_alone(store):
+    sampler = PatchSampler(HrOnly(store), 2, 16, 4, seed=7, augment=False)
+    plain = PatchSampler(store, 2, 16, 4, seed=7, augment=False)
+    batches = [sampler.batch(step) for step in range(10)]
+    fresh = PatchSampler(HrOnly(store), 2, 16, 4, seed=7, augment=False)
+    for step in (9, 0, 4):
+        halves = [fresh.batch(np.int64(step), part, 2) for part in range(2)]
+        for whole, parts in zip(batches[step], zip(*halves)):
+            np.testing.assert_array_equal(np.concatenate(parts), whole)
+        np.testing.assert_array_equal(batches[step][1], plain.batch(step)[1])
+        difference = batches[step][0].astype(float) - plain.batch(step)[0]
+        assert 2 < np.abs(difference).mean() < 40
+    assert not np.array_equal(PatchSampler(HrOnly(store), 2, 16, 4, seed=8, augment=False)
+                              .batch(0)[0], batches[0][0])
+
+
+def test_the_same_place_is_degraded_anew_in_each_epoch(photo):
+    single = Coordinates([(16, 16)], 2)
+    single.hr = [photo(32, 32)]
+    sampler = PatchSampler(HrOnly(single), 2, 16, 2, seed=0, augment=False)
+    drawn = [sampler.batch(step) for step in range(4)]
+    assert len({hr.tobytes() for _, pair in drawn for hr in pair}) == 1
+    assert len({lr.tobytes() for pair, _ in drawn for lr in pair}) == 8
+
+
+def test_degraded_patches_come_in_order_from_several_threads(store):
+    sampler = PatchSampler(HrOnly(store), 2, 16, 4, seed=3)
+    for step, (lr, hr) in zip(range(2, 14), patch_dataset(sampler, 2, 14)):
+        np.testing.assert_array_equal(lr.numpy(), sampler.batch(step)[0])
+        np.testing.assert_array_equal(hr.numpy(), sampler.batch(step)[1])
+
+
+def test_a_patch_is_degraded_with_what_surrounds_it(photo, monkeypatch):
+    whole, seen = Coordinates([(40, 60)], 2), []
+    whole.hr = [photo(80, 120)]
+
+    def reduced(hr, scale, *key):
+        seen.append(hr.shape[:2])
+        return hr[::scale, ::scale]
+
+    monkeypatch.setattr(module, "degrade", reduced)
+    lr, hr = PatchSampler(HrOnly(whole), 2, 20, 64, seed=0, augment=False).batch(0)
+    np.testing.assert_array_equal(lr, hr[:, ::2, ::2])
+    assert max(seen) == (2 * 28, 2 * 28) and all(side >= 2 * 24 for size in seen for side in size)
 
 
 def test_draws_are_the_same_on_every_numpy():

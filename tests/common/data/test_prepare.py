@@ -6,6 +6,7 @@ from PIL import Image
 
 from common.bicubic import downscale
 from common.cli import UserError
+from common.data.degradation import degrade
 from common.data.prepare import Preparation
 
 
@@ -32,7 +33,7 @@ def test_without_choices_it_is_the_bicubic_reduction(photo):
     for scale in (1, 2, 3, 4):
         assert np.array_equal(Preparation().lr(image, scale), downscale(image, scale))
     assert Preparation().hr(image) is image
-    assert Preparation().key == "" and Preparation().degradation == []
+    assert Preparation().key == "" and Preparation().worsened_by == []
 
 
 def test_blur_comes_before_the_reduction(photo):
@@ -112,7 +113,7 @@ def test_the_order_is_blur_reduction_noise_jpeg(photo):
         expected = step.lr(expected, scale)
     whole = Preparation(blur=1.2, reduction="area", noise=6.0, jpeg=70)
     assert np.array_equal(whole.lr(image, 2), expected)
-    assert whole.degradation == ["blur", "reduction", "noise", "jpeg"]
+    assert whole.worsened_by == ["blur", "reduction", "noise", "jpeg"]
 
 
 def test_the_recipe_of_an_animation_film(photo):
@@ -136,6 +137,16 @@ def test_resizing_squeezes_to_a_square():
     cut = Preparation(crop=100, resize=50).hr(image)
     whole = Preparation(resize=50).hr(np.ascontiguousarray(image[25:125, 55:155]))
     assert np.array_equal(cut, whole)
+
+
+def test_a_photo_is_degraded_by_the_seed_and_its_name(photo):
+    image, way = photo(61, 83), Preparation(degradation="photo", seed=4)
+    assert np.array_equal(way.lr(image, 3, "cat"), degrade(image, 3, 4, "cat"))
+    assert not np.array_equal(way.lr(image, 3, "cat"), way.lr(image, 3, "dog"))
+    assert way.worsened_by == ["degradation"] and "seed=4" in way.key
+    for name, value in (("blur", 1.0), ("reduction", "area"), ("noise", 2.0), ("jpeg", 50)):
+        with pytest.raises(UserError, match=f"--degradation photo draws .*leave out --{name}$"):
+            Preparation(degradation="photo", **{name: value})
 
 
 def test_mistakes_are_named():

@@ -35,6 +35,18 @@ def test_it_holds_the_pixels_of_the_files(pairs, tmp_path):
     assert store.bytes == sum(array.nbytes for array in store.lr + store.hr)
 
 
+@pytest.mark.parametrize("budget", [10**9, 0])
+def test_it_can_do_without_lr_images(pairs, tmp_path, budget):
+    own = [replace(pair, lr=None) for pair in pairs]
+    whole, half = (ImageStore(own, 3, tmp_path / name, budget, name == "whole")
+                   for name in ("whole", "half"))
+    assert half.lr is None and not list((tmp_path / "half").rglob("*.png"))
+    assert half.bytes == sum(array.nbytes for array in half.hr) and half.in_memory == bool(budget)
+    for left, right in zip(half.hr, whole.hr):
+        np.testing.assert_array_equal(left, right)
+    assert [pair.hr for pair in half.pairs] == [pair.hr for pair in own]
+
+
 def test_the_mapped_file_equals_memory(pairs, tmp_path, monkeypatch):
     memory = ImageStore(pairs, 3, tmp_path)
     budget = memory.bytes - 1

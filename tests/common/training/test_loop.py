@@ -16,6 +16,7 @@ import yaml
 from PIL import Image
 
 from common.training.events import read_metrics
+from common.training.loop import Loop
 from common.weights import read_arrays, read_metadata
 
 ROOT = Path(__file__).resolve().parents[3]
@@ -157,6 +158,27 @@ def test_killed_at_random_and_started_again_ends_with_the_same_bits(unbroken, st
                        read_metrics(path)] for path in (metrics, unbroken[0] / "metrics.jsonl"))
     assert [row["step"] for row in rows] == [row["step"] for row in expected]
     assert rows[-1] == expected[-1]
+
+
+def test_degraded_patches_are_the_same_after_a_kill(train, tmp_path, monkeypatch):
+    flags = ("--degradation", "photo", "--train_steps", "12")
+    assert train(*flags).returncode == 0
+    (tmp_path / "run").rename(tmp_path / "whole")
+    after_step = Loop._after_step
+
+    def killed(self, done, *arguments):
+        after_step(self, done, *arguments)
+        if done == 8:
+            raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Loop, "_after_step", killed)
+        assert train(*flags).returncode == 130
+    result = train(*flags)
+    assert result.returncode == 0 and "resuming after step 5" in result.stdout
+    for name in ("edsr_x2_last.h5", "edsr_x2.h5"):
+        assert same_weights(tmp_path / "run" / name, tmp_path / "whole" / name)
+    fails(train("--train_steps", "12"), "degradation was photo and is none")
 
 
 def test_sigterm_saves_and_ends(start, tmp_path):

@@ -12,6 +12,7 @@ from PIL import Image
 
 from common.bicubic import downscale
 from common.cli import UserError
+from common.data.degradation import degrade
 from common.data.prepare import Preparation
 from common.flags import parse
 from common.images import read_size
@@ -89,6 +90,40 @@ def test_a_degradation_reaches_training_and_validation(coco, tmp_path):
     assert bad < good - 1
 
 
+def test_photos_are_degraded_in_training_and_once_for_validation(coco, tmp_path, caplog):
+    chosen = options(coco, dataset="folder", degradation="photo", seed=3, augment=False)
+    with caplog.at_level("INFO"):
+        material = find_material(chosen, tmp_path / "cache")
+    assert "validating on LR images degraded once, from --seed 3 and their names" in caplog.text
+    sampler, validation = material.sampler(), material.validation(bicubic(2))
+    store = validation.stores[2]
+    assert np.array_equal(store.lr[0], degrade(store.hr[0], 2, 3, validation.names[0]))
+    assert len(list((tmp_path / "cache").rglob("*.png"))) == 1  # none for training
+    plain = find_material(replace(chosen, degradation="none"), tmp_path / "cache").sampler()
+    assert np.array_equal(plain.batch(0)[1], sampler.batch(0)[1])
+    assert not np.array_equal(plain.batch(0)[0], sampler.batch(0)[0])
+    with pytest.raises(UserError, match="leave out --jpeg"):
+        find_material(replace(chosen, jpeg=50), tmp_path)
+
+
+def test_lr_images_of_a_set_itself_are_not_degraded(coco, tmp_path, caplog):
+    for name in ("HR", "LR"):
+        (tmp_path / "pairs" / name).mkdir(parents=True)
+        for path in sorted(coco.iterdir())[:2]:
+            image = np.array(Image.open(path))
+            Image.fromarray(image if name == "HR" else downscale(image, 2)).save(
+                tmp_path / "pairs" / name / path.name)
+    chosen = options(coco, dataset="folder", degradation="photo", val_dir=tmp_path / "pairs")
+    with caplog.at_level("INFO"):
+        material = find_material(chosen, tmp_path / "cache")
+    assert "has its own LR images, which are used without --degradation" in caplog.text
+    assert "degraded once" not in caplog.text
+    store = material.validation(bicubic(2)).stores[2]
+    assert np.array_equal(store.lr[1], downscale(store.hr[1], 2))
+    with pytest.raises(UserError, match="--degradation needs generated LR images"):
+        find_material(replace(chosen, data_dir=str(tmp_path / "pairs"), dataset="paired"), tmp_path)
+
+
 def test_a_joint_model_has_one_split(coco, tmp_path):
     chosen = options(coco, dataset="coco", scale=(2, 3, 4), resize=72, train_test_ratio=0.6)
     stores = find_material(chosen, tmp_path / "cache").validation(bicubic(2, 3, 4)).stores
@@ -149,7 +184,8 @@ def test_folders_named_one_by_one(coco, tmp_path):
 def test_patches_of_hdf5_are_cut_already(tmp_path):
     with h5py.File(tmp_path / "91-image_x2.h5", "w") as file:
         file["lr"] = file["hr"] = np.zeros((1, 8, 8), np.float32)
-    for values in ({"resize": 16}, {"number_of_images": 1}, {"jpeg": 50}):
+    for values in ({"resize": 16}, {"number_of_images": 1}, {"jpeg": 50},
+                   {"degradation": "photo"}):
         with pytest.raises(UserError, match="hdf5 holds patches that are already cut"):
             find_material(options(tmp_path, dataset="hdf5", **values), tmp_path)
 

@@ -1,0 +1,121 @@
+"""Many image files in, one out for each: the names, and what happens when one is bad."""
+
+from __future__ import annotations
+
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+from PIL import Image
+
+from common.cli import UserError, one_line
+from common.files import check_suffix
+from common.images import IMAGE_SUFFIXES, any_size, check_writable, list_images, read_size
+
+
+def find_sources(inputs: list) -> list[Path]:
+    """List the image files given as files or folders, each once.
+
+    Raises:
+        UserError: a folder has no images, or none of the files exists.
+    """
+    sources = []
+    for item in map(Path, inputs):
+        sources += list_images(item) if item.is_dir() else [item]
+    if not any(source.exists() for source in sources):
+        raise UserError(f"no such file: {sources[0]}")
+    return list({source.resolve(): source for source in reversed(sources)}.values())[::-1]
+
+
+def plan(sources: list[Path], inputs: list, output: str | Path, scale: int,
+         suffix: str | None = None) -> list[tuple]:
+    """Choose the output file of each input, as a list of (source, target).
+
+    If `output` has an image suffix, it is the file for the only input; otherwise it is a folder,
+    and the results are named `<name>_x<scale>`.
+
+    Args:
+        sources: the images, of `find_sources`.
+        inputs: what was given to `find_sources`.
+        output: a folder or an image file.
+        scale: for the names, and how many times larger than the inputs results are at most.
+        suffix: of all results; None: as `output` or the input has it.
+
+    Raises:
+        UserError: two results would share a name, or one would replace an input or could not be
+            written.
+    """
+    output = Path(output)
+    if _is_other_image(output):
+        check_writable(output, (1, 1))
+    names_file = output.suffix.lower() in IMAGE_SUFFIXES and not output.is_dir()
+    if names_file:
+        if suffix:
+            check_suffix(output, suffix)
+        if len(inputs) > 1 or Path(inputs[0]).is_dir():
+            raise UserError(f"cannot write several results to one file, {output}; name a folder")
+        targets = {output: sources[0]}
+    else:
+        if output.exists() and not output.is_dir():
+            raise UserError(f"{output} is a file without an image suffix; name a folder or an "
+                            "image file")
+        targets = {}
+        for source in sources:
+            target = output / f"{source.stem}_x{scale}{suffix or source.suffix}"
+            if target in targets:
+                raise UserError(f"{targets[target]} and {source} would both become {target}; "
+                                "write them into different folders")
+            targets[target] = source
+    read = {path.resolve() for path in (*sources, *map(Path, inputs))}
+    for path in (output, *targets):
+        if path.resolve() in read:
+            raise UserError(f"{path} is an input; name another place with -o")
+    for target, source in targets.items():
+        try:
+            with any_size():
+                height, width = read_size(source)
+        except UserError:
+            continue  # reported when it is read, so that the others are still done
+        check_writable(target, (scale * height, scale * width))
+    return [(source, target) for target, source in targets.items()]
+
+
+def convert_each(work: list[tuple], convert: Callable) -> int:
+    """Convert each image, with a line for each and a progress bar for several.
+
+    An image that fails is told on stderr, and the others are still done.
+
+    Args:
+        work: list of (source, target), of `plan`.
+        convert: writes the target of `convert(source, target)` and returns both images' arrays.
+
+    Returns:
+        2 if an image failed, else 0.
+    """
+    from tqdm import tqdm
+
+    failed = 0
+    with tqdm(work, "images", leave=False, disable=None if len(work) > 1 else True) as bar:
+        for source, target in bar:
+            begin = time.perf_counter()
+            try:
+                with any_size():
+                    before, after = convert(source, target)
+            except (UserError, MemoryError) as error:
+                failed += 1
+                if isinstance(error, MemoryError):
+                    error = f"{source}: out of memory: {error}"
+                bar.write(f"error: {one_line(error)}", file=sys.stderr)
+                continue
+            seconds = time.perf_counter() - begin
+            bar.write(f"{source} {before.shape[1]}x{before.shape[0]} -> "
+                      f"{target} {after.shape[1]}x{after.shape[0]}, {seconds:.1f} s")
+    return 2 if failed else 0
+
+
+def _is_other_image(path):
+    """Whether a path has a suffix of images that can be read but not written, and is no folder."""
+    suffix = path.suffix.lower()
+    return (suffix and suffix not in IMAGE_SUFFIXES and suffix in Image.registered_extensions()
+            and not path.is_dir())
