@@ -11,6 +11,7 @@ from common.device.machine import gpu_driver
 from common.device.ranks import read_ranks
 from common.modelzoo import report
 from common.modelzoo.flags import has, pairs, words
+from common.modelzoo.standard_flags import as_options
 from scripts import start
 
 USAGE = """usage: bash train_{kind}_{devices}.sh --data_path=FOLDER [--key=value ...]
@@ -21,6 +22,9 @@ USAGE = """usage: bash train_{kind}_{devices}.sh --data_path=FOLDER [--key=value
   --train_epochs    in place of --train_steps: passes over the training images
   --batch_size      patches per step, over all devices
   --precision_mode  of an NPU, e.g. allow_mix_precision
+  --over_dump --data_dump_flag --data_dump_step --data_dump_path --over_dump_path
+  --profiling --profiling_dump_path --autotune
+                    ModelZoo's standard flags of an NPU; inert unless they are True
   -h, --help        this text
 
 Other flags go to python -m models.{model}.train, e.g. --preset=demo. Without --preset or --config
@@ -69,9 +73,9 @@ def _read(given, output):
             _refuse(f"{value}: flags are given as --key=value; see --help")
         if name == "--output_dir":
             _refuse("give --output_path in place of --output_dir")
-        if name == "--data_path":
+        if name in ("--data_path", "--data_input_path"):  # the latter in older folders
             data = value or ""
-        elif name == "--output_path":
+        elif name in ("--output_path", "--result"):
             output = value or ""
         else:
             flags.append(("--epochs" if name == "--train_epochs" else name, value))
@@ -79,7 +83,7 @@ def _read(given, output):
         _refuse('para "data_path" must be config')
     if not output:
         _refuse('para "output_path" is empty')
-    return data, output, words(flags)
+    return data, output, words(as_options(flags, output))
 
 
 def _refuse(what):

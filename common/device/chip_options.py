@@ -7,6 +7,7 @@ Names and values are those of the TensorFlow adapter, github.com/hicann/tensorfl
 from __future__ import annotations
 
 import json
+import re
 from collections import namedtuple
 from pathlib import Path
 
@@ -20,6 +21,7 @@ PRECISION_MODES_V2 = ("fp16", "origin", "cube_fp16in_fp32out", "mixed_float16", 
                       "cube_hif8", "mixed_hif8")
 CACHE_MODES = ("enable", "disable", "force")
 AOE_MODES = ("1", "2", "4")
+DUMP_MODES = ("input", "output", "all")
 
 # The zoo's precisions as modes of the adapter, whose Keras policy stays float32.
 PRECISION_OF = {"auto": "allow_mix_precision", "float32": "must_keep_origin_dtype",
@@ -30,7 +32,7 @@ MIXED = ("allow_mix_precision", "mixed_")  # beginnings of the modes that use --
 WITHOUT_FLOAT16 = ("must_keep_origin_dtype", "allow_mix_precision_bf16", "allow_fp32_to_bf16",
                    "origin", "mixed_bfloat16")
 
-# values: a tuple of them, or the kind of path; free: whether a resumed run may change the option.
+# values: a tuple of them, or the kind of path or text; free: whether a resumed run may change it.
 Option = namedtuple("Option", "values help default free", defaults=(None, True))
 
 OPTIONS = {
@@ -45,6 +47,10 @@ OPTIONS = {
     "fusion_switch_file": Option("file", "file of fusion rules that are switched on or off"),
     "npu_dump_path": Option("folder", "write the outputs of all operators into this folder; "
                                       "they are large: use few steps"),
+    "npu_dump_step": Option("steps", "dump only in these steps, e.g. 0|5|10-15"),
+    "npu_dump_mode": Option(DUMP_MODES, "what of an operator is dumped; default: output"),
+    "npu_overflow_path": Option("folder", "write what overflows in float16 into this folder; not "
+                                          "together with --npu_dump_path"),
     "npu_profiling_path": Option("folder", "write a profile into this folder"),
     "aoe_mode": Option(AOE_MODES, "tune 1: subgraphs, 2: operators, 4: gradient splitting; "
                                   "takes hours"),
@@ -57,7 +63,7 @@ OPTIONS = {
 
 _GONE = "no longer has an effect; leave it out"
 _STATIC = "was removed, as shapes are static here; leave it out"
-_DUMP = "is now --npu_dump_path FOLDER"
+_DUMP = "is now --npu_dump_path FOLDER, with --npu_dump_step 0|5|10-15"
 _TUNE = "is now --aoe_mode, 1: subgraphs, 2: operators, 4: gradient splitting"
 _IMPLEMENTATION = "is now --op_precision_mode FILE"
 # Options of older adapters and of ModelZoo scripts, with what replaced them.
@@ -70,6 +76,8 @@ OBSOLETE = {
     "dynamic_input": _STATIC, "dynamic_input_config": _STATIC, "dynamic_dims": _STATIC,
     "dynamic_inputs_shape_range": _STATIC, "dynamic_graph_execute_mode": _STATIC,
     "data_dump_flag": _DUMP, "data_dump_path": _DUMP, "data_dump_step": _DUMP,
+    "over_dump": "is now --npu_overflow_path FOLDER", "over_dump_path": "is now "
+    "--npu_overflow_path FOLDER",
     "profiling": "is now --npu_profiling_path FOLDER",
     "profiling_dump_path": "is now --npu_profiling_path FOLDER",
 }
@@ -99,6 +107,12 @@ def check_options(options: dict | None, training: bool = False) -> dict:
         _check_value(name, value, OPTIONS[name].values)
     if "precision_mode" in given and "precision_mode_v2" in given:
         raise UserError("--precision_mode and --precision_mode_v2 exclude each other; give one")
+    if "npu_overflow_path" in given and "npu_dump_path" in given:
+        raise UserError("--npu_overflow_path and --npu_dump_path exclude each other; give one")
+    if "npu_dump_path" not in given:
+        for name in ("npu_dump_step", "npu_dump_mode"):
+            if name in given:
+                raise UserError(f"--{name} needs --npu_dump_path, the folder of the dump")
     mode = _mode(given)
     if training and mode in INFERENCE_ONLY:
         raise UserError(f"{mode} is for inference; train with {INFERENCE_ONLY[mode]}")
@@ -111,6 +125,9 @@ def _check_value(name, value, kind):
             raise UserError(f"--{name} {value}: choose one of {', '.join(map(str, kind))}")
     elif kind == "folder":
         make_folder(value)
+    elif kind == "steps":
+        if not re.fullmatch(r"\d+(-\d+)?(\|\d+(-\d+)?)*", value):
+            raise UserError(f"--{name} {value}: give steps and ranges of steps as 0|5|10-15")
     elif not Path(value).is_file():
         raise UserError(f"--{name}: no such file {value}")
     elif kind == "JSON file":
@@ -161,6 +178,12 @@ def global_options(options: dict) -> dict:
     for name, value in options.items():
         if name == "npu_dump_path":
             values.update({"dump_config.enable_dump": True,
+                           "dump_config.dump_path": str(Path(value).resolve())})
+        elif name in ("npu_dump_step", "npu_dump_mode"):
+            values[f"dump_config.{name[len('npu_'):]}"] = value
+        elif name == "npu_overflow_path":
+            values.update({"dump_config.enable_dump_debug": True,
+                           "dump_config.dump_debug_mode": "all",
                            "dump_config.dump_path": str(Path(value).resolve())})
         elif name == "npu_profiling_path":
             values.update({"profiling_config.enable_profiling": True,

@@ -86,6 +86,7 @@ def npu_config(options: dict) -> Any:
     optimizer = rewrite.custom_optimizers.add()
     optimizer.name = "NpuOptimizer"
     optimizer.parameter_map["use_off_line"].b = True
+    optimizer.parameter_map["graph_run_mode"].i = 0  # inference; by itself the adapter trains
     for name, value in session_parameters(options).items():
         if isinstance(value, bool):
             optimizer.parameter_map[name].b = value

@@ -56,6 +56,7 @@ def test_modes_of_inference_are_not_for_training():
 def test_options_as_the_adapter_names_them(file, tmp_path):
     given = chip_options.check_options({
         "precision_mode": None, "modify_mixlist": str(file), "npu_dump_path": str(tmp_path / "d"),
+        "npu_dump_step": "0|5|10-15", "npu_dump_mode": "all",
         "npu_profiling_path": str(tmp_path / "p"), "aoe_mode": "2", "deterministic": True,
         "op_compiler_cache_dir": str(tmp_path / "c")}, training=True)
     assert all((tmp_path / name).is_dir() for name in "dpc")
@@ -65,11 +66,22 @@ def test_options_as_the_adapter_names_them(file, tmp_path):
     assert values == {
         "modify_mixlist": str(file), "dump_config.enable_dump": True,
         "dump_config.dump_path": str(tmp_path / "d"), "profiling_config.enable_profiling": True,
+        "dump_config.dump_step": "0|5|10-15", "dump_config.dump_mode": "all",
         "aoe_config.aoe_mode": "2", "deterministic": 1,
         "op_compiler_cache_dir": str(tmp_path / "c"), "precision_mode": "allow_mix_precision"}
     session = chip_options.session_parameters(given)
     assert session["enable_dump"] and session["dump_path"] == str(tmp_path / "d")
     assert session["profiling_mode"] is True and session["aoe_mode"] == "2"
+
+
+def test_overflow_is_dumped_by_itself(tmp_path):
+    given = chip_options.check_options({"npu_overflow_path": str(tmp_path / "o")})
+    assert chip_options.global_options(given) == {
+        "dump_config.enable_dump_debug": True, "dump_config.dump_debug_mode": "all",
+        "dump_config.dump_path": str(tmp_path / "o")}
+    assert "exclude each other" in refused({"npu_dump_path": str(tmp_path), **given})
+    assert "needs --npu_dump_path" in refused({"npu_dump_step": "5"})
+    assert "0|5|10-15" in refused({"npu_dump_path": str(tmp_path), "npu_dump_step": "5,6"})
 
 
 @pytest.mark.parametrize("precision, mode, float16", [

@@ -32,6 +32,7 @@ graph_options {
     custom_optimizers {
       name: "NpuOptimizer"
       parameter_map { key: "use_off_line" value { b: true } }
+      parameter_map { key: "graph_run_mode" value { i: 0 } }
       parameter_map { key: "precision_mode" value { s: "allow_mix_precision" } }
     }
   }
@@ -46,6 +47,7 @@ graph_options {
     custom_optimizers {
       name: "NpuOptimizer"
       parameter_map { key: "use_off_line" value { b: true } }
+      parameter_map { key: "graph_run_mode" value { i: 0 } }
       parameter_map { key: "precision_mode_v2" value { s: "mixed_float16" } }
       parameter_map { key: "deterministic" value { i: 1 } }
       parameter_map { key: "enable_dump" value { b: true } }
