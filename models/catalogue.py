@@ -243,6 +243,12 @@ def by_hand_as_markdown() -> str:
                       for entry in CATALOGUE.values() if entry.kind == "by hand"])
 
 
+def uses() -> str:
+    """In one line, which weights that the zoo has or fetches are for what, for help texts."""
+    return "; ".join(f"{entry.name}: {entry.use}" for entry in CATALOGUE.values()
+                     if entry.kind != "by hand")
+
+
 def _markdown(header, rows):
     return "".join(f"| {' | '.join(row)} |\n" for row in [header, ["---"] * len(header), *rows])
 

@@ -29,7 +29,8 @@ def add_weights_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--scale", type=int, metavar="S",
                         help="how many times larger; default: 2, or what --weights holds")
     parser.add_argument("--weights", metavar="W",
-                        help="weight file of the zoo (.h5); default: the bundled one")
+                        help="weight file of the zoo (.h5), or a name: "
+                             f"{catalogue.uses()}; default: the first of the model and scale")
 
 
 def add_network_options(parser: argparse.ArgumentParser) -> None:

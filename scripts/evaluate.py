@@ -262,8 +262,9 @@ def _parser():
     parser.add_argument("--scale", type=int, nargs="+", metavar="S",
                         help="how many times larger, one or several; default: what --weights holds")
     parser.add_argument("--weights", metavar="W",
-                        help="weight file of the zoo (.h5), or a folder: every .h5 and training "
-                             "checkpoint in it; default: the bundled file")
+                        help="weight file of the zoo (.h5), a name of scripts.download --list, or "
+                             "a folder: every .h5 and training checkpoint in it; default: the "
+                             "bundled file")
     parser.add_argument("--dataset", nargs="+", default=["auto"], metavar="D",
                         help=f"auto (recognised by its layout), or one or several of: {describe()}")
     parser.add_argument("--data_dir", metavar="DIR",
