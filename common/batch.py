@@ -11,7 +11,7 @@ from PIL import Image
 
 from common.cli import UserError, one_line
 from common.files import check_suffix
-from common.images import IMAGE_SUFFIXES, any_size, check_writable, list_images, read_size
+from common.images import WRITTEN_SUFFIXES, check_writable, list_images, read_size
 
 
 def find_sources(inputs: list) -> list[Path]:
@@ -33,7 +33,7 @@ def plan(sources: list[Path], inputs: list, output: str | Path, scale: int,
     """Choose the output file of each input, as a list of (source, target).
 
     If `output` has an image suffix, it is the file for the only input; otherwise it is a folder,
-    and the results are named `<name>_x<scale>`.
+    and the results are named `<name>_x<scale>`. Formats that are not written become PNG.
 
     Args:
         sources: the images, of `find_sources`.
@@ -49,7 +49,7 @@ def plan(sources: list[Path], inputs: list, output: str | Path, scale: int,
     output = Path(output)
     if _is_other_image(output):
         check_writable(output, (1, 1))
-    names_file = output.suffix.lower() in IMAGE_SUFFIXES and not output.is_dir()
+    names_file = output.suffix.lower() in WRITTEN_SUFFIXES and not output.is_dir()
     if names_file:
         if suffix:
             check_suffix(output, suffix)
@@ -62,7 +62,8 @@ def plan(sources: list[Path], inputs: list, output: str | Path, scale: int,
                             "image file")
         targets = {}
         for source in sources:
-            target = output / f"{source.stem}_x{scale}{suffix or source.suffix}"
+            own = source.suffix if source.suffix.lower() in WRITTEN_SUFFIXES else ".png"
+            target = output / f"{source.stem}_x{scale}{suffix or own}"
             if target in targets:
                 raise UserError(f"{targets[target]} and {source} would both become {target}; "
                                 "write them into different folders")
@@ -73,8 +74,7 @@ def plan(sources: list[Path], inputs: list, output: str | Path, scale: int,
             raise UserError(f"{path} is an input; name another place with -o")
     for target, source in targets.items():
         try:
-            with any_size():
-                height, width = read_size(source)
+            height, width = read_size(source)
         except UserError:
             continue  # reported when it is read, so that the others are still done
         check_writable(target, (scale * height, scale * width))
@@ -100,8 +100,7 @@ def convert_each(work: list[tuple], convert: Callable) -> int:
         for source, target in bar:
             begin = time.perf_counter()
             try:
-                with any_size():
-                    before, after = convert(source, target)
+                before, after = convert(source, target)
             except (UserError, MemoryError) as error:
                 failed += 1
                 if isinstance(error, MemoryError):
@@ -115,7 +114,7 @@ def convert_each(work: list[tuple], convert: Callable) -> int:
 
 
 def _is_other_image(path):
-    """Whether a path has a suffix of images that can be read but not written, and is no folder."""
+    """Whether a path has a suffix of images that are not written, and is no folder."""
     suffix = path.suffix.lower()
-    return (suffix and suffix not in IMAGE_SUFFIXES and suffix in Image.registered_extensions()
+    return (suffix and suffix not in WRITTEN_SUFFIXES and suffix in Image.registered_extensions()
             and not path.is_dir())

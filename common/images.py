@@ -3,33 +3,60 @@
 from __future__ import annotations
 
 import contextlib
-import struct
-import zlib
+import functools
+import logging
+import threading
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
 from PIL import Image
 
+from common import colour, exif, png, tiff
 from common.cli import UserError, one_line
 from common.files import atomic_path, existing_folder
 
-IMAGE_SUFFIXES = frozenset({".png", ".jpg", ".jpeg", ".webp", ".bmp", ".tif", ".tiff"})
+# Formats that are written too; a result of the others becomes a PNG.
+WRITTEN_SUFFIXES = frozenset({".png", ".jpg", ".jpeg", ".jpe", ".jfif", ".webp", ".bmp", ".tif",
+                              ".tiff"})
+IMAGE_SUFFIXES = WRITTEN_SUFFIXES | {".gif", ".avif", ".jp2", ".ppm", ".tga"}
 QUALITY = 95  # of JPEG (without chroma subsampling) and WebP
-MAX_SIDE = {".jpg": 65500, ".jpeg": 65500, ".webp": 16383}  # pixels, the encoders' limits
+MAX_MEGAPIXELS = 200  # of an image, unless a command is told otherwise
 
+_JPEG_SUFFIXES = {".jpg", ".jpeg", ".jpe", ".jfif"}
 _DEEP_SUFFIXES = {".png", ".tif", ".tiff"}
 _ALPHA_SUFFIXES = {".png", ".tif", ".tiff", ".webp"}
+MAX_SIDE = {**dict.fromkeys(_JPEG_SUFFIXES, 65500), ".webp": 16383}  # pixels, the encoders' limits
+
+log = logging.getLogger("sr_zoo")
 
 
 @dataclass(frozen=True)
 class ImageKind:
-    """A file's format and metadata, for writing a result of the same kind."""
+    """A file's format and metadata, for writing a result of the same kind.
+
+    Args:
+        format: name of the format.
+        icc_profile: colour profile of the pixels as they were read.
+        exif: EXIF data; the orientation is upright, as the pixels are.
+        dpi: (horizontal, vertical) resolution in pixels per inch.
+        pictures: how many frames or pages the file holds; only the first is read.
+        notes: what was left out or converted, as texts.
+    """
 
     format: str
     icc_profile: bytes | None = None
     exif: bytes | None = None
+    dpi: tuple | None = None
+    pictures: int = 1
+    notes: tuple = ()
+
+    def losses(self, path: str | Path, used: str) -> list[str]:
+        """Lines about what of a file is not in the pixels; `used` says what is done with them."""
+        several = "pages" if self.format == "TIFF" else "frames"
+        lines = [f"{path} holds {self.pictures} {several}; the first is {used}"]
+        return lines[:self.pictures > 1] + [f"{path}: {note}" for note in self.notes]
 
 
 def list_images(folder: str | Path) -> list[Path]:
@@ -54,36 +81,52 @@ def find_images(folder: str | Path) -> list[Path]:
                   and not path.name.startswith(".") and path.is_file())
 
 
-@contextlib.contextmanager
-def any_size() -> Iterator[None]:
-    """Lift Pillow's limit of 179 million pixels within a `with` block."""
-    before, Image.MAX_IMAGE_PIXELS = Image.MAX_IMAGE_PIXELS, None
-    try:
-        yield
-    finally:
-        Image.MAX_IMAGE_PIXELS = before
-
-
 def read_size(path: str | Path) -> tuple[int, int]:
-    """Read (height, width) in pixels from the header of an image file.
+    """Read (height, width) in pixels from the header of an image file, as `read_image` turns it.
 
     Raises:
-        UserError: the file does not exist or is not an image.
+        UserError: the file does not exist, is not an image, or its header promises more pixels
+            than it can hold.
     """
-    with _opened(path) as image:
-        return image.height, image.width
+    with _explained(path):
+        if tiff.is_tiff(path):
+            return tiff.read_size(path)
+        with _opened(path) as image:
+            size, data = image.size, image.info.get("exif")
+            if image.format == "PNG":
+                data = png.read_header(path).exif
+        return size if exif.orientation(data) >= 5 else size[::-1]
+
+
+def check_size(path: str | Path, size: tuple, max_megapixels: float) -> None:
+    """Refuse an image that may be a trap, or needs more memory than was meant.
+
+    Args:
+        path: its file.
+        size: (height, width) in pixels.
+        max_megapixels: how many million pixels are allowed; 0: any number.
+
+    Raises:
+        UserError: the image is larger.
+    """
+    if max_megapixels and size[0] * size[1] > max_megapixels * 1e6:
+        raise UserError(f"{path} has {size[1]}x{size[0]} pixels, more than {max_megapixels:g} "
+                        "million; if it is meant, allow more with --max_megapixels")
 
 
 def read_rgb(path: str | Path) -> np.ndarray:
     """Read any image file as uint8 HxWx3 in [0, 255].
 
-    Grey is repeated, palettes are expanded, 16 bits rounded to 8, and alpha dropped.
+    Grey is repeated, palettes are expanded, 16 bits rounded to 8, and alpha dropped. What else is
+    left out is logged once.
 
     Raises:
         UserError: the file does not exist, is not an image, or is damaged.
     """
-    array, _ = read_image(path)
-    array = _to_8_bits(array)
+    array, kind = read_image(path)
+    for line in kind.losses(path, "used"):
+        _warn_once(line)
+    array = tiff.to_8_bits(array)
     if array.ndim == 2:
         array = array[..., None]
     if array.shape[-1] < 3:
@@ -92,24 +135,23 @@ def read_rgb(path: str | Path) -> np.ndarray:
 
 
 def read_image(path: str | Path) -> tuple[np.ndarray, ImageKind]:
-    """Read the first frame of an image file as stored.
+    """Read the first frame of an image file, upright and otherwise as stored.
 
     Returns:
         (array, kind): uint8 in [0, 255] or uint16 in [0, 65535]; HxW grey, HxWx2 grey and alpha,
-        HxWx3 RGB or HxWx4 RGB and alpha. Palettes are expanded, and other colour spaces become
-        RGB (without their colour profile, which would not describe RGB).
+        HxWx3 RGB or HxWx4 RGB and alpha. Palettes are expanded. CMYK and Lab colours become sRGB,
+        through the file's colour profile where there is one.
 
     Raises:
-        UserError: the file does not exist, is not an image, or is damaged.
+        UserError: the file does not exist, is not an image, is damaged, or holds a kind of pixels
+            that cannot be read.
     """
-    with _opened(path) as image:
-        image.load()  # checks every byte, also of files that OpenCV decodes below
-        profile = image.info.get("icc_profile") if image.mode not in ("CMYK", "HSV") else None
-        kind = ImageKind(image.format, profile or None, image.info.get("exif") or None)
-        if _is_deep_colour(image, path):
-            return _read_deep_colour(path, image.format == "PNG"), kind
-        mode = _wanted_mode(image)
-        return _to_uint(np.array(image if image.mode == mode else image.convert(mode)), path), kind
+    with _explained(path):
+        array, kind = _read_tiff(path) if tiff.is_tiff(path) else _read_with_pillow(path)
+        array = np.ascontiguousarray(array[..., 0] if array.shape[2:] == (1,) else array)
+        channels = 1 if array.ndim == 2 else array.shape[-1]
+        return array, kind if colour.fits(kind.icc_profile, channels) else replace(
+            kind, icc_profile=None)
 
 
 def write_image(path: str | Path, array: np.ndarray, kind: ImageKind | None = None) -> None:
@@ -119,9 +161,9 @@ def write_image(path: str | Path, array: np.ndarray, kind: ImageKind | None = No
     them, alpha is dropped and 16 bits are rounded to 8.
 
     Args:
-        path: the file, with one of `IMAGE_SUFFIXES`.
+        path: the file, with one of `WRITTEN_SUFFIXES`.
         array: uint8 or uint16; HxW, HxWx1, HxWx2, HxWx3 or HxWx4 (see `read_image`).
-        kind: the colour profile and EXIF data to write (a 16-bit colour TIFF gets no EXIF).
+        kind: the colour profile, EXIF data and resolution to write where the format has them.
 
     Raises:
         UserError: another suffix, or the format cannot hold such an image.
@@ -136,11 +178,14 @@ def write_image(path: str | Path, array: np.ndarray, kind: ImageKind | None = No
     if array.ndim == 3 and array.shape[-1] == 1:
         array = array[..., 0]
     if suffix not in _DEEP_SUFFIXES:
-        array = _to_8_bits(array)
+        array = tiff.to_8_bits(array)
+    described = (kind.icc_profile, kind.exif, kind.dpi) if kind else (None, None, None)
     with atomic_path(path) as temporary:
         try:
-            if array.dtype == np.uint16 and array.ndim == 3:
-                _write_deep_colour(temporary, array, kind)
+            if suffix in (".tif", ".tiff"):
+                tiff.write(temporary, array, *described)
+            elif array.dtype == np.uint16 and array.ndim == 3:
+                temporary.write_bytes(png.deep_colour_bytes(array, *described))
             else:
                 _write_with_pillow(temporary, array, kind)
         except (ValueError, OSError) as error:
@@ -154,53 +199,111 @@ def check_writable(path: str | Path, shape: tuple[int, ...]) -> None:
     """Check that `write_image` can write an image of shape (height, width, ...) to a path.
 
     Raises:
-        UserError: the suffix is not in `IMAGE_SUFFIXES`, or a side exceeds the format's limit.
+        UserError: the suffix is not in `WRITTEN_SUFFIXES`, or a side exceeds the format's limit.
     """
     suffix, (height, width) = Path(path).suffix.lower(), shape[:2]
-    if suffix not in IMAGE_SUFFIXES:
+    if suffix not in WRITTEN_SUFFIXES:
         raise UserError(f"cannot write {path}: use one of the suffixes "
-                        f"{' '.join(sorted(IMAGE_SUFFIXES))}")
+                        f"{' '.join(sorted(WRITTEN_SUFFIXES))}")
     most = MAX_SIDE.get(suffix)
     if most and max(height, width) > most:
         raise UserError(f"cannot write {path} ({width}x{height} pixels): {suffix} holds at most "
                         f"{most} per side; try the suffix .png")
 
 
+@contextlib.contextmanager
+def _explained(path: str | Path) -> Iterator[None]:
+    """Turn errors of decoders into a `UserError` with the name of the file."""
+    try:
+        yield
+    except FileNotFoundError as error:
+        raise UserError(f"no such file: {path}") from error
+    except IsADirectoryError as error:
+        raise UserError(f"{path} is a folder, not an image file") from error
+    except PermissionError as error:
+        raise UserError(f"cannot read {path}: permission denied") from error
+    except (UserError, MemoryError):
+        raise
+    except Exception as error:
+        # Decoders raise many types on broken bytes: OSError, SyntaxError, struct.error, ...
+        reason = "not an image, or damaged" if isinstance(error, Image.UnidentifiedImageError) \
+            else one_line(error) or type(error).__name__
+        raise UserError(f"cannot read {path} as an image: {reason}") from error
+
+
 class _opened:
-    """Open a file with Pillow; decoder errors in the block become a `UserError` with its name."""
+    """Open a file with Pillow, whose own limit of 179 million pixels is lifted meanwhile."""
+
+    _lock, _users, _limit = threading.Lock(), 0, None
 
     def __init__(self, path):
-        self.path = Path(path)
+        self._path, self._image = Path(path), None
 
     def __enter__(self):
+        with _opened._lock:
+            if not _opened._users:
+                _opened._limit, Image.MAX_IMAGE_PIXELS = Image.MAX_IMAGE_PIXELS, None
+            _opened._users += 1
         try:
-            self.image = Image.open(self.path)
-        except BaseException as error:
-            self._explain(error)
+            self._image = Image.open(self._path)
+        except BaseException:
+            self.__exit__()
             raise
-        return self.image
+        return self._image
 
-    def __exit__(self, kind, error, trace):
-        self.image.close()
-        self._explain(error)
-
-    def _explain(self, error):
-        if isinstance(error, FileNotFoundError):
-            raise UserError(f"no such file: {self.path}") from error
-        if isinstance(error, IsADirectoryError):
-            raise UserError(f"{self.path} is a folder, not an image file") from error
-        if isinstance(error, PermissionError):
-            raise UserError(f"cannot read {self.path}: permission denied") from error
-        # Decoders raise many types on broken bytes: OSError, SyntaxError, struct.error, ...
-        if isinstance(error, Exception) and not isinstance(error, (UserError, MemoryError)):
-            reason = "not an image, or damaged" if isinstance(error, Image.UnidentifiedImageError) \
-                else one_line(error) or type(error).__name__
-            raise UserError(f"cannot read {self.path} as an image: {reason}") from error
+    def __exit__(self, *_):
+        if self._image is not None:
+            self._image.close()
+        with _opened._lock:
+            _opened._users -= 1
+            if not _opened._users:
+                Image.MAX_IMAGE_PIXELS = _opened._limit
 
 
-def _wanted_mode(image):
+def _read_tiff(path):
+    page = tiff.read_picture(path)
+    return page.array, ImageKind("TIFF", page.profile, page.exif, page.dpi, page.pages,
+                                 tuple(page.notes))
+
+
+def _read_with_pillow(path):
+    with _opened(path) as image:
+        header = png.read_header(path) if image.format == "PNG" else None
+        pictures = getattr(image, "n_frames", 1)
+        image.load()  # checks every byte, also of files that OpenCV decodes below
+        data, note = image.info.get("exif") or None, ""
+        profile, dpi = image.info.get("icc_profile") or None, _dpi(image)
+        if header is not None and header.is_deep_colour:
+            array = png.read_deep_colour(path, header)
+        elif image.mode == "CMYK":
+            rgb, profile, note = colour.to_rgb(image, profile)
+            array = np.array(rgb)
+        else:
+            mode = _wanted_mode(image, header)
+            array = _to_uint(np.array(image if image.mode == mode else image.convert(mode)), path)
+        if header is not None and header.key:
+            array = png.with_key(array, header)
+        turned = exif.orientation(data)
+        if turned >= 5 and dpi:
+            dpi = dpi[::-1]
+        kind = ImageKind(image.format, profile, exif.without_orientation(data), dpi, pictures,
+                         (note,) if note else ())
+    return exif.upright(array, turned), kind
+
+
+def _dpi(image):
+    """(horizontal, vertical) pixels per inch, or None where the file does not say them."""
+    if image.format in ("JPEG", "MPO") and not image.info.get("jfif_unit") and \
+            0x011A not in image.getexif():
+        return None  # Pillow would say 72
+    dpi = image.info.get("dpi")
+    return tuple(map(float, dpi)) if dpi and min(dpi) > 0 else None
+
+
+def _wanted_mode(image, header):
     """The grey or RGB mode of Pillow, with or without alpha, that keeps what the file holds."""
-    mode, transparent = image.mode, "transparency" in image.info
+    mode = image.mode
+    transparent = "transparency" in image.info and not (header is not None and header.key)
     if mode.startswith(("I", "F")):
         return mode
     if mode in ("1", "L"):
@@ -218,92 +321,17 @@ def _to_uint(array, path):
     raise UserError(f"{path} holds {array.dtype} values; only 8-bit and 16-bit images can be read")
 
 
-def _to_8_bits(array):
-    if array.dtype == np.uint8:
-        return array
-    return ((array.astype(np.uint32) + 128) // 257).astype(np.uint8)
-
-
-def _is_deep_colour(image, path):
-    """Whether the file has several 16-bit channels, which Pillow would reduce to 8 bits."""
-    if image.format == "PNG":
-        depth, colour_type = _png_header(path)
-        return depth == 16 and colour_type != 0
-    if image.format == "TIFF":
-        bits = image.tag_v2.get(258, ())
-        return len(bits) > 1 and max(bits) == 16
-    return False
-
-
-def _png_header(path):
-    with open(path, "rb") as file:
-        return file.read(26)[24:]
-
-
-def _read_deep_colour(path, is_png):
-    cv2 = _opencv()
-    array = cv2.imdecode(np.fromfile(str(path), np.uint8), cv2.IMREAD_UNCHANGED)
-    if array is None or array.ndim != 3:
-        raise UserError(f"cannot read {path} as a 16-bit colour image")
-    order = [2, 1, 0, 3][:array.shape[-1]]
-    if is_png and _png_header(path)[1] == 4:
-        order = [0, 3]  # OpenCV returns grey and alpha as colour and alpha
-    return np.ascontiguousarray(array[..., order])
+@functools.lru_cache(None)
+def _warn_once(line):
+    log.warning(line)
 
 
 def _write_with_pillow(path, array, kind):
-    options = {}
-    if kind is not None:
-        options = {name: value for name, value in
-                   (("icc_profile", kind.icc_profile), ("exif", kind.exif)) if value}
+    options = {} if kind is None else {name: value for name, value in (
+        ("icc_profile", kind.icc_profile), ("exif", kind.exif), ("dpi", kind.dpi)) if value}
     suffix = path.suffix.lower()
-    if suffix in (".jpg", ".jpeg"):
+    if suffix in _JPEG_SUFFIXES:
         options.update(quality=QUALITY, subsampling=0)
     elif suffix == ".webp":
         options.update(quality=QUALITY)
-    elif suffix in (".tif", ".tiff"):
-        options.update(compression="tiff_adobe_deflate")
     Image.fromarray(np.ascontiguousarray(array)).save(path, **options)
-
-
-def _write_deep_colour(path, array, kind):
-    profile = kind.icc_profile if kind is not None else None
-    if path.suffix.lower() == ".png":
-        path.write_bytes(_deep_png(array, profile, kind.exif if kind is not None else None))
-        return
-    import tifffile
-
-    if array.shape[-1] == 2:  # Pillow cannot read a TIFF of 16-bit grey and alpha
-        array = array[..., [0, 0, 0, 1]]
-    alpha = {"extrasamples": ["unassalpha"]} if array.shape[-1] == 4 else {}
-    tifffile.imwrite(str(path), array, photometric="rgb", planarconfig="contig",
-                     compression="zlib", metadata=None, iccprofile=profile, **alpha)
-
-
-def _deep_png(array, profile, exif):
-    """Bytes of a 16-bit colour PNG; neither Pillow nor OpenCV can write one with a profile."""
-    height, width, channels = array.shape
-    rows = array.astype(">u2").view(np.uint8).reshape(height, -1)
-    # Filter 2 (difference from the row above) is cheap in NumPy and compresses photographs well.
-    filtered = np.full((height, 1 + rows.shape[1]), 2, np.uint8)
-    filtered[0, 1:] = rows[0]
-    np.subtract(rows[1:], rows[:-1], out=filtered[1:, 1:])
-    colour_type = {2: 4, 3: 2, 4: 6}[channels]
-    chunks = [(b"IHDR", struct.pack(">IIBBBBB", width, height, 16, colour_type, 0, 0, 0))]
-    if profile:
-        chunks.append((b"iCCP", b"ICC profile\0\0" + zlib.compress(profile)))
-    if exif:
-        chunks.append((b"eXIf", exif[6:] if exif.startswith(b"Exif\0\0") else exif))
-    chunks += [(b"IDAT", zlib.compress(filtered, 6)), (b"IEND", b"")]
-    return b"\x89PNG\r\n\x1a\n" + b"".join(
-        struct.pack(">I", len(data)) + name + data + struct.pack(">I", zlib.crc32(name + data))
-        for name, data in chunks)
-
-
-def _opencv():
-    try:
-        import cv2
-    except ImportError as error:  # also where a library of the other OpenCV package is missing
-        raise UserError("16-bit colour needs OpenCV: "
-                        "pip install opencv-python-headless") from error
-    return cv2

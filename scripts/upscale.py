@@ -9,7 +9,8 @@ from common.cli import UserError, run_command
 from common.device.quiet import quiet_tensorflow
 from common.files import make_folder
 from common.flags import OneLineParser
-from common.images import read_image, write_image
+from common.images import MAX_MEGAPIXELS, check_size, read_image, read_size, write_image
+from common.inference.upscaler import ALPHAS
 from models.choose import (
     add_network_options,
     add_weights_options,
@@ -28,7 +29,7 @@ def main(argv):
     choice = choose_weights(arguments)
     work = plan(sources, arguments.inputs, arguments.output, choice.scale)
     make_folder(work[0][1].parent)
-    return _enlarge(work, open_upscaler(choice, arguments, progress=True))
+    return _enlarge(work, open_upscaler(choice, arguments, progress=True), arguments)
 
 
 def _with_frozen_graph(sources, arguments):
@@ -53,7 +54,7 @@ def _with_frozen_graph(sources, arguments):
                                          arguments.self_ensemble, progress=True)
     print(f"{holds}, tiles of {graph.tile}x{graph.tile}")
     with upscaler:
-        return _enlarge(work, upscaler)
+        return _enlarge(work, upscaler, arguments)
 
 
 @contextmanager
@@ -70,9 +71,16 @@ def _log_shown():
         log.setLevel(level)
 
 
-def _enlarge(work, upscaler):
+def _enlarge(work, upscaler, arguments):
+    from tqdm import tqdm
+
+    upscaler.alpha = arguments.alpha
+
     def enlarge(source, target):
+        check_size(source, read_size(source), arguments.max_megapixels)
         image, kind = read_image(source)
+        for line in kind.losses(source, "enlarged"):
+            tqdm.write(line, file=sys.stderr)
         sr = upscaler(image)
         write_image(target, sr, kind)
         return image, sr
@@ -88,8 +96,9 @@ _SETTLED = ("weights", "tile", "tile_overlap", "recursions", "interpolate", "to_
 def _parser():
     parser = OneLineParser(
         prog="python -m scripts.upscale",
-        description="Enlarge images. Grey or colour, alpha, bit depth (8 or 16), colour profile "
-                    "and EXIF are kept.")
+        description="Enlarge images. Grey or colour, alpha, bit depth (8 or 16), colour profile, "
+                    "EXIF and resolution (DPI) are kept; the result is upright. CMYK and Lab "
+                    "become sRGB. GIF, AVIF, JPEG 2000, PPM and TGA become PNG.")
     parser.add_argument("inputs", nargs="+", metavar="IN", help="image files or folders")
     parser.add_argument("-o", "--output", required=True, metavar="OUT",
                         help="folder to write to, or an image file if there is one input file")
@@ -99,6 +108,11 @@ def _parser():
                              "TensorFlow session, without Keras")
     parser.add_argument("--precision_mode", default="allow_mix_precision", metavar="MODE",
                         help="precision mode of an NPU, with --frozen")
+    parser.add_argument("--alpha", choices=ALPHAS, default=ALPHAS[0],
+                        help="how transparency is enlarged: bicubic, or network: as a grey image")
+    parser.add_argument("--max_megapixels", type=float, default=MAX_MEGAPIXELS, metavar="N",
+                        help="refuse images of more than N million pixels; 0: any size; "
+                             f"default: {MAX_MEGAPIXELS}")
     add_network_options(parser)
     return parser
 

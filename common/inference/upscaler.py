@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from common.cli import UserError
+from common.colour import extend_under_alpha
 from common.device.chip import fixed_shapes
 from common.inference.footprint import footprint, model_scale, needed_overlap, up_to
 
@@ -19,6 +20,7 @@ if TYPE_CHECKING:
 # three times as much. The sides of a window stay within AUTOMATIC_SIDES, in LR pixels.
 AUTOMATIC_BYTES = 384 * 2**20
 AUTOMATIC_SIDES = (192, 1024)
+ALPHAS = ("bicubic", "network")
 
 Window = namedtuple("Window", "start stop first last")  # [start, stop) is read, [first, last) kept
 
@@ -28,16 +30,18 @@ class Enlarger:
 
     The subclass sets `scale`, `self_ensemble` and `progress`, and defines `_tiling(height, width)`
     and `_forward(window)` as `Upscaler` does. `window` is the one side that all windows must have,
-    None where they may differ.
+    None where they may differ. `alpha`, one of `ALPHAS`, says how transparency is enlarged.
     """
 
     window = None
+    alpha = ALPHAS[0]
 
     def __call__(self, image: np.ndarray) -> np.ndarray:
         """Enlarge an image of any kind.
 
-        Grey goes through the network as equal R, G and B and comes back as their mean; alpha is
-        enlarged by bicubic interpolation.
+        Grey goes through the network as equal R, G and B and comes back as their mean. What is
+        wholly transparent takes the nearest visible colour first. Alpha is enlarged by bicubic
+        interpolation, or as grey where `self.alpha` is "network".
 
         Args:
             image: uint8 or uint16, [H, W] grey, [H, W, 2] grey and alpha, [H, W, 3] RGB, or
@@ -56,20 +60,32 @@ class Enlarger:
         colours = 3 if channels > 2 else 1
         planes = image.reshape(*image.shape[:2], channels)
         per_level = np.iinfo(image.dtype).max / 255
-        rgb = np.float32(planes[..., :colours]) / np.float32(per_level)
-        sr = self.predict(np.repeat(rgb, 3, axis=-1) if colours == 1 else rgb)
+        visible = planes[..., :colours]
+        if channels > colours:
+            visible = extend_under_alpha(visible, planes[..., -1])
+        sr = _to_levels(self._colours(np.float32(visible) / np.float32(per_level)), per_level,
+                        image.dtype)
+        if channels > colours:
+            sr = np.dstack([sr, self._enlarged_alpha(planes[..., -1:], per_level)])
+        return sr.reshape(*sr.shape[:2], *image.shape[2:])
+
+    def _colours(self, image):
+        """The network's output for float32 [H, W, 1] or [H, W, 3] in 0..255; checked."""
+        grey = image.shape[-1] == 1
+        sr = self.predict(np.repeat(image, 3, axis=-1) if grey else image)
         if not np.isfinite(sr).all():
             raise UserError("the network's output is not finite; use float32 precision, or other "
                             "weights")
-        if colours == 1:
-            sr = sr.mean(axis=-1, keepdims=True)
-        sr = _to_levels(sr, per_level, image.dtype)
-        if channels > colours:
-            from common import bicubic
+        return sr.mean(axis=-1, keepdims=True) if grey else sr
 
-            alpha = bicubic.upscale(planes[..., -1].astype(np.float64), self.scale)
-            sr = np.dstack([sr, _to_levels(alpha, 1, image.dtype)])
-        return sr.reshape(*sr.shape[:2], *image.shape[2:])
+    def _enlarged_alpha(self, alpha, per_level):
+        if self.alpha == "network" and alpha.min() < alpha.max():
+            sr = self._colours(np.float32(alpha) / np.float32(per_level))
+            return _to_levels(sr, per_level, alpha.dtype)
+        from common import bicubic
+
+        return _to_levels(bicubic.upscale(alpha[..., 0].astype(np.float64), self.scale), 1,
+                          alpha.dtype)
 
     def predict(self, image: np.ndarray) -> np.ndarray:
         """The network's output: float32 [H, W, 3] in 0..255 to [H*scale, W*scale, 3], unclipped."""

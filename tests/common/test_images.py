@@ -6,10 +6,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 import skimage
-from PIL import Image, ImageCms
+from PIL import Image, ImageCms, ImageOps
 
 from common import images
 from common.cli import UserError
+from common.exif import orientation, without_orientation
 
 PHOTOS = Path(skimage.__file__).parent / "data"
 
@@ -46,8 +47,6 @@ def test_lossless_round_trip_of_every_kind(tmp_path, photo, suffix):
         path = tmp_path / (name + suffix)
         images.write_image(path, array)
         back, kind = images.read_image(path)
-        if name == "la16" and suffix != ".png":
-            array = array[..., [0, 0, 0, 1]]  # documented: written as colour
         assert back.dtype == array.dtype, name
         np.testing.assert_array_equal(back, array, err_msg=name)
         assert kind.format == {".png": "PNG"}.get(suffix, "TIFF")
@@ -129,12 +128,12 @@ def test_profile_and_exif_go_into_the_result(tmp_path, photo, suffix):
     Image.fromarray(photo).save(tmp_path / "in.jpg", icc_profile=profile, exif=exif)
     _, kind = images.read_image(tmp_path / "in.jpg")
     assert kind.format == "JPEG" and kind.icc_profile == profile
+    assert images.read_image(tmp_path / "in.jpg")[0].shape == (120, 90, 3)  # turned
     out = tmp_path / ("out" + suffix)
     images.write_image(out, as_16_bits(photo) if "16" in suffix else photo, kind)
     with Image.open(out) as image:
         assert image.info["icc_profile"] == profile
-        if suffix != "16.tif":
-            assert image.getexif()[0x0110] == "a camera" and image.getexif()[0x0112] == 6
+        assert image.getexif()[0x0110] == "a camera" and image.getexif().get(0x0112, 1) == 1
     assert images.read_image(out)[1].icc_profile == profile
 
 
@@ -206,3 +205,96 @@ def test_a_failed_write_leaves_the_old_file(tmp_path, photo):
         images.write_image(tmp_path / "a.gif", photo)
     with pytest.raises(ValueError, match="float64"):
         images.write_image(tmp_path / "a.png", photo / 255.0)
+
+
+@pytest.mark.parametrize("suffix", [".jpg", ".png", ".webp", ".avif"])
+def test_every_orientation_is_turned_as_pillow_turns_it(tmp_path, photo, suffix):
+    for turned in range(1, 9):
+        exif = Image.Exif()
+        exif[0x0112] = turned
+        path = tmp_path / f"a{turned}{suffix}"
+        options = {"lossless": True} if suffix == ".webp" else {}
+        Image.fromarray(photo).save(path, exif=exif, **options)
+        with Image.open(path) as image:
+            shown = np.array(ImageOps.exif_transpose(image))
+        array, kind = images.read_image(path)
+        np.testing.assert_array_equal(array, shown, err_msg=f"{turned}")
+        np.testing.assert_array_equal(images.read_rgb(path), shown)
+        assert images.read_size(path) == shown.shape[:2] == (
+            (90, 120) if turned < 5 else (120, 90))
+        assert orientation(kind.exif) == 1
+
+
+@pytest.mark.parametrize("data", [
+    b"", b"Exif\0\0", b"II*\0", b"XX*\0\x08\0\0\0", b"II*\0\xff\xff\xff\x7f",
+    b"II*\0\x08\0\0\0\xff\xff\x12\x01\x03\0\x01\0\0\0",
+    b"II*\0\x08\0\0\0\x01\0\x12\x01\x02\0\x01\0\0\0\x06\0\0\0\0\0\0\0",
+    b"II*\0\x08\0\0\0\x01\0\x12\x01\x03\0\x01\0\0\0\x09\0\0\0\0\0\0\0"])
+def test_damaged_exif_says_upright(data):
+    assert orientation(data) == 1 and without_orientation(data) == data
+
+
+def test_only_the_orientation_is_changed_in_exif():
+    for order in "<>":
+        exif = Image.Exif()
+        exif.endian = order
+        exif[0x010F], exif[0x0112], exif[0x9286] = "a maker", 8, b"a comment"
+        data = exif.tobytes()
+        changed = without_orientation(data)
+        assert orientation(data) == 8 and orientation(changed) == 1
+        assert sum(a != b for a, b in zip(data, changed)) == 1 and len(data) == len(changed)
+
+
+def test_cmyk_goes_through_its_profile(tmp_path, shared):
+    path = shared / "cases/images/cmyk_icc.jpg"
+    array, kind = images.read_image(path)
+    with Image.open(path) as image:
+        profile = image.info["icc_profile"]
+        truth = np.array(ImageCms.profileToProfile(image, io.BytesIO(profile),
+                                                   ImageCms.createProfile("sRGB"),
+                                                   outputMode="RGB"))
+        naive = np.array(image.convert("RGB"), int)
+    np.testing.assert_array_equal(array, truth)
+    np.testing.assert_array_equal(images.read_rgb(path), truth)
+    assert np.abs(array - naive).mean() > 10 and kind.icc_profile != profile
+    images.write_image(tmp_path / "a.jpg", array, kind)  # with a profile that describes it
+    with Image.open(tmp_path / "a.jpg") as image:
+        source = ImageCms.ImageCmsProfile(io.BytesIO(image.info["icc_profile"]))
+        shown = ImageCms.profileToProfile(image, source, ImageCms.createProfile("sRGB"))
+        assert np.abs(np.array(shown) - truth.astype(int)).mean() < 3
+    assert images.read_image(path)[1].icc_profile == kind.icc_profile  # without the time of day
+
+
+def test_a_profile_of_other_colours_is_not_passed_on(tmp_path, photo):
+    of = {space: b"x" * 16 + space + b"x" * 200 for space in (b"CMYK", b"RGB ", b"GRAY")}
+    for array, kept in ((photo, (b"RGB ",)), (photo[..., 0], (b"RGB ", b"GRAY"))):
+        for space, profile in of.items():
+            Image.fromarray(array).save(tmp_path / "a.png", icc_profile=profile)
+            kind = images.read_image(tmp_path / "a.png")[1]
+            assert kind.icc_profile == (profile if space in kept else None), space
+
+
+def test_what_is_left_out_is_said_once_in_training(tmp_path, photo, caplog):
+    frames = [Image.fromarray(photo // (n + 1)) for n in range(3)]
+    frames[0].save(tmp_path / "a.png", save_all=True, append_images=frames[1:])
+    for _ in range(2):
+        np.testing.assert_array_equal(images.read_rgb(tmp_path / "a.png"), photo)
+    assert [record.getMessage() for record in caplog.records] == [
+        f"{tmp_path / 'a.png'} holds 3 frames; the first is used"]
+
+
+def test_resolution_that_a_file_does_not_say_is_not_invented(tmp_path, photo):
+    Image.fromarray(photo).save(tmp_path / "a.jpg")
+    exif = Image.Exif()
+    exif[0x0110] = "a camera"
+    Image.fromarray(photo).save(tmp_path / "b.jpg", exif=exif)
+    Image.fromarray(photo).save(tmp_path / "c.jpg", dpi=(300, 150))
+    assert [images.read_image(tmp_path / f"{name}.jpg")[1].dpi for name in "abc"] == [
+        None, None, (300, 150)]
+
+
+def test_a_size_above_the_limit_is_refused():
+    images.check_size("a.png", (1000, 2000), 2)
+    images.check_size("a.png", (1000, 2000), 0)
+    with pytest.raises(UserError, match="a.png has 2000x1001 pixels, more than 2 million; if"):
+        images.check_size("a.png", (1001, 2000), 2)

@@ -8,6 +8,7 @@ import pytest
 import models
 from common import bicubic
 from common.cli import UserError
+from common.colour import extend_under_alpha
 from common.inference.footprint import footprint, model_scale
 from common.inference.upscaler import Upscaler, cut
 from common.nn.keras_compat import keras, set_seed
@@ -139,11 +140,61 @@ def test_automatic_tiles_lie_on_the_blocks_of_a_network(monkeypatch):
 
 @pytest.mark.parametrize("channels", [(), (2,), (3,), (4,)])
 def test_a_network_of_scale_1_keeps_the_size(channels):
-    image = noise(37, 26, *channels)
+    image = np.maximum(noise(37, 26, *channels), 1)  # nothing wholly transparent
     model = nearest(1)
     assert model_scale(model) == 1
     np.testing.assert_array_equal(Upscaler(model, tile=8)(image), image)
     assert Upscaler(blocks(4), self_ensemble=True)(image).shape == image.shape
+
+
+@pytest.mark.parametrize("most, dtype", [(255, np.uint8), (65535, np.uint16)])
+@pytest.mark.parametrize("colours", [1, 3])
+def test_what_hides_under_transparent_pixels_does_not_show(most, dtype, colours):
+    y, x = np.mgrid[-20:20, -20:20]
+    inside = np.hypot(y, x) < 13
+    alpha = np.where(inside, most, 0).astype(dtype)
+    picture = np.full((40, 40, colours), 0.8 * most)
+    upscale = Upscaler(edsr(gain=1, **DEMO))
+    results = []
+    for hidden in (0, most, 0.8 * most, noise(40, 40, colours) * float(most // 255)):
+        image = np.where(inside[..., None], picture, hidden).astype(dtype)
+        results.append(upscale(np.dstack([image, alpha])))
+    for result in results[1:]:
+        np.testing.assert_array_equal(result, results[0])
+    # As a picture without transparency, and the argument is not changed.
+    plain = upscale(picture.astype(dtype) if colours == 3 else picture[..., 0].astype(dtype))
+    np.testing.assert_array_equal(results[0][..., :-1].reshape(plain.shape), plain)
+    np.testing.assert_array_equal(image[~inside], hidden[~inside].astype(dtype))
+
+
+def test_each_hidden_pixel_takes_the_nearest_visible_colour():
+    colours, alpha = noise(9, 14, 3), np.zeros((9, 14), np.uint8)
+    seen = [(1, 2), (7, 3), (4, 12)]
+    for place in seen:
+        alpha[place] = 40
+    filled = extend_under_alpha(colours, alpha)
+    for y in range(9):
+        for x in range(14):
+            distances = [np.hypot(y - v, x - u) for v, u in seen]
+            if np.sort(distances)[1] - min(distances) > 0.3:  # the distances are approximate
+                np.testing.assert_array_equal(filled[y, x],
+                                              colours[seen[int(np.argmin(distances))]])
+    for same in (np.zeros((9, 14), np.uint8), np.ones((9, 14), np.uint8)):
+        assert extend_under_alpha(colours, same) is colours
+
+
+@pytest.mark.parametrize("dtype", [np.uint8, np.uint16])
+def test_alpha_through_the_network_is_a_grey_image(dtype):
+    upscale = Upscaler(edsr(gain=1, **DEMO))
+    image = np.maximum(noise(20, 26, 4), 1).astype(dtype) * (np.iinfo(dtype).max // 255)
+    bicubic = upscale(image)
+    upscale.alpha = "network"
+    result = upscale(image)
+    np.testing.assert_array_equal(result[..., 3], upscale(image[..., 3].copy()))
+    np.testing.assert_array_equal(result[..., :3], bicubic[..., :3])
+    assert np.abs(result[..., 3].astype(int) - bicubic[..., 3]).max() > 0
+    image[..., 3] = np.iinfo(dtype).max
+    assert (upscale(image)[..., 3] == np.iinfo(dtype).max).all()  # opaque stays opaque
 
 
 def test_self_ensemble_follows_flips_and_rotations():

@@ -1,0 +1,325 @@
+"""TIFF files: pixels exactly as the standard says, or a refusal by name of what cannot be read.
+
+tifffile finds the tags and the strips or tiles; libtiff, inside Pillow, decompresses them.
+"""
+
+from __future__ import annotations
+
+import io
+import logging
+import zlib
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from PIL import Image
+
+from common import colour, exif
+from common.tiff_layout import BYTEWISE, WITHOUT_FILL_ORDER, Layout, read_layout
+
+_MAGIC = (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")
+
+
+@dataclass
+class TiffPicture:
+    """The first page of a TIFF file.
+
+    Args:
+        array: uint8 or uint16, HxWxC: grey or RGB, then alpha if there is one; upright.
+        profile: colour profile of these colours, or None.
+        exif: EXIF data, upright, or None.
+        dpi: (horizontal, vertical) resolution in pixels per inch, or None.
+        pages: number of pictures in the file.
+        notes: what was left out or converted, as texts.
+    """
+
+    array: np.ndarray
+    profile: bytes | None
+    exif: bytes | None
+    dpi: tuple | None
+    pages: int
+    notes: list = field(default_factory=list)
+
+
+def is_tiff(path: str | Path) -> bool:
+    """Whether a file begins as a TIFF or BigTIFF file does."""
+    with open(path, "rb") as file:
+        return file.read(4) in _MAGIC
+
+
+def read_size(path: str | Path) -> tuple[int, int]:
+    """Read (height, width) in pixels of the first page, as its orientation shows it."""
+    with _opened(path) as file:
+        layout = read_layout(file.pages[0], path)
+        sides = layout.height, layout.width
+        return sides[::-1] if layout.orientation >= 5 else sides
+
+
+def read_picture(path: str | Path) -> TiffPicture:
+    """Read the first page.
+
+    Raises:
+        UserError: its kind of pixels cannot be read, or data are missing.
+    """
+    with _opened(path) as file:
+        page = file.pages[0]
+        layout = read_layout(page, path)
+        samples = _samples(layout, page, file.filehandle)
+        pages = len(file.pages) + len(layout.sub_pages)
+        described = not (page.is_shaped or page.is_imagej or page.is_ome)
+    array, profile, notes = _in_colour(layout, samples)
+    dpi = layout.dpi
+    if layout.orientation >= 5 and dpi:
+        dpi = dpi[::-1]
+    with open(path, "rb") as file:
+        said = exif.read_from_tiff(file, described)
+    return TiffPicture(exif.upright(array, layout.orientation), profile, said, dpi, pages, notes)
+
+
+def _opened(path):
+    import tifffile
+
+    logging.getLogger("tifffile").setLevel(logging.CRITICAL)  # errors are told in one line
+    return tifffile.TiffFile(str(path))
+
+
+# ---- samples ------------------------------------------------------------------------------------
+
+def _samples(layout: Layout, page: Any, file: Any) -> np.ndarray:
+    """All samples as stored, uint8 or uint16, HxWxS; YCbCr of full chroma resolution."""
+    offsets, counts = page.dataoffsets, page.databytecounts
+    rows, columns = layout.block
+    down, across = -(-layout.height // rows), -(-layout.width // columns)
+    planes = layout.samples if layout.planar else 1
+    if min(len(offsets), len(counts)) < planes * down * across:
+        raise layout.damaged("strips or tiles are missing")
+    tables = page.tags.valueof(347)  # of JPEG
+    result = np.empty((layout.height, layout.width, layout.samples),
+                      np.uint8 if layout.bits <= 8 else np.uint16)
+    for index in range(planes * down * across):
+        plane, place = divmod(index, down * across)
+        top, left = place // across * rows, place % across * columns
+        file.seek(offsets[index])
+        data = file.read(counts[index])
+        # The last strip is cut at the image's end; a tile is always whole.
+        height = rows if layout.tiled else min(rows, layout.height - top)
+        block = _decoded(layout, data, height, columns, tables)
+        target = result[top:top + rows, left:left + columns]
+        block = block[:target.shape[0], :target.shape[1]]
+        if layout.planar:
+            target[..., plane] = block[..., 0]
+        else:
+            target[...] = block
+    return result
+
+
+def _decoded(layout, data, rows, columns, tables):
+    """The samples of a strip or tile, [rows, columns, samples in it]."""
+    if layout.reversed_bits and layout.compression not in WITHOUT_FILL_ORDER:
+        data = np.packbits(np.unpackbits(np.frombuffer(data, np.uint8)).reshape(-1, 8)[:, ::-1]
+                           ).tobytes()
+    count = 1 if layout.planar else layout.samples
+    if layout.compression not in BYTEWISE:
+        return _picture(layout, data, rows, columns, count, tables)
+    if layout.subsampling != (1, 1):
+        return _ycbcr_units(layout, data, rows, columns)
+    row_bytes = -(-columns * count * layout.bits // 8)
+    data = _decompressed(layout, data, rows, row_bytes)
+    if layout.bits == 8:
+        samples = data
+    elif layout.bits == 16:
+        samples = data.view(layout.byte_order + "u2").astype(np.uint16)
+    else:
+        samples = _unpacked(data, columns * count, layout.bits)
+    samples = samples.reshape(rows, columns, count)
+    if layout.predictor == 2:
+        samples = np.cumsum(samples, axis=1, dtype=samples.dtype)
+    return samples
+
+
+def _unpacked(data, count, bits):
+    """Samples of 1 to 15 bits from rows of bytes, most significant bit first."""
+    result = np.zeros((len(data), count), np.uint8 if bits < 8 else np.uint16)
+    for start in range(0, len(data), 64):  # in parts: each bit takes a byte meanwhile
+        part = np.unpackbits(data[start:start + 64], axis=1)[:, :count * bits]
+        part = part.reshape(len(part), count, bits)
+        for bit in range(bits):
+            result[start:start + 64] = result[start:start + 64] * 2 + part[..., bit]
+    return result
+
+
+def _ycbcr_units(layout, data, rows, columns):
+    """YCbCr of full resolution from units of several Y samples and one Cb and Cr."""
+    across, down = layout.subsampling
+    units = -(-rows // down), -(-columns // across)
+    size = down * across + 2
+    data = _decompressed(layout, data, units[0], units[1] * size).reshape(*units, size)
+    luma = data[..., :-2].reshape(*units, down, across).swapaxes(1, 2)
+    luma = luma.reshape(units[0] * down, units[1] * across)
+    chroma = data[..., -2:].repeat(down, axis=0).repeat(across, axis=1)
+    return np.dstack([luma, chroma])[:rows, :columns]
+
+
+def _decompressed(layout, data, rows, row_bytes):
+    """The bytes of a strip or tile, uint8 [rows, row_bytes]."""
+    size = rows * row_bytes
+    if layout.compression in (8, 32946):
+        stream = zlib.decompressobj()
+        found = stream.decompress(data, size)
+        stream.decompress(stream.unconsumed_tail, 64)  # compares the checksum
+    elif layout.compression == 1:
+        found = data[:size]
+    else:
+        return _with_libtiff(data, {256: row_bytes, 257: rows, 258: 8, 277: 1, 262: 1,
+                                    259: layout.compression})
+    if len(found) < size:
+        raise layout.damaged("data are missing")
+    return np.frombuffer(found, np.uint8).reshape(rows, row_bytes)
+
+
+def _picture(layout, data, rows, columns, count, tables):
+    """The samples of a strip or tile that is compressed as a picture; YCbCr becomes RGB."""
+    tags = {256: columns, 257: rows, 258: (layout.bits,) * count, 277: count,
+            259: layout.compression, 262: layout.photometric if count > 1 else 1, **layout.options}
+    if tables:
+        tags[347] = bytes(tables)
+    array = _with_libtiff(data, tags)
+    if array.dtype == bool:
+        array = array.astype(np.uint8)
+    if array.size != rows * columns * count:
+        raise layout.damaged("a strip or tile is of another kind than its tags")
+    return array.reshape(rows, columns, count)
+
+
+def _with_libtiff(data, tags):
+    """Decode bytes as the only strip of a TIFF file, which Pillow gives to libtiff."""
+    from PIL.TiffImagePlugin import ImageFileDirectory_v2
+
+    directory = ImageFileDirectory_v2(b"II*\0\0\0\0\0")
+    for tag, value in {**tags, 273: 0, 278: tags[257], 279: len(data)}.items():
+        directory[tag] = value
+    with Image.open(io.BytesIO(b"II*\0\x08\0\0\0" + directory.tobytes(8) + data)) as image:
+        return np.array(image)
+
+
+# ---- colours ------------------------------------------------------------------------------------
+
+def _in_colour(layout, samples):
+    """(array HxWxC of grey or RGB and alpha, profile, notes) from samples as stored."""
+    notes, profile = [], layout.profile
+    colours, others = samples[..., :layout.colours], samples[..., layout.colours:]
+    if layout.photometric == 3:
+        colours = (layout.palette >> 8).astype(np.uint8)[colours[..., 0]]
+    else:
+        colours = full_range(colours, layout.bits)
+    if layout.photometric == 0:
+        colours = np.iinfo(colours.dtype).max - colours
+    alpha = None
+    if layout.alpha is not None:
+        alpha = full_range(others[..., layout.alpha], layout.bits)
+        if layout.associated:
+            colours = colour.unpremultiplied(colours, alpha)
+    dropped = layout.samples - layout.colours - (alpha is not None)
+    if dropped:
+        notes.append(f"{dropped} extra channel{'s' * (dropped > 1)} of unspecified meaning "
+                     f"{'are' if dropped > 1 else 'is'} left out")
+    if layout.photometric == 6 and layout.compression in BYTEWISE:
+        colours = _rgb_from_ycbcr(colours, layout)
+    if layout.photometric in (5, 8, 9):
+        colours, profile, more = _through_profile(colours, layout)
+        notes += more
+        if alpha is not None and alpha.dtype != colours.dtype:
+            alpha = to_8_bits(alpha)
+    if alpha is not None and layout.photometric == 3 and alpha.dtype != np.uint8:
+        alpha = to_8_bits(alpha)
+    return (colours if alpha is None else np.dstack([colours, alpha])), profile, notes
+
+
+def full_range(samples: np.ndarray, bits: int) -> np.ndarray:
+    """Stretch samples of 1 to 16 bits to all of 8 (up to 8 bits) or 16 bits."""
+    wanted = 8 if bits <= 8 else 16
+    if bits == wanted:
+        return samples
+    most = 2 ** bits - 1
+    table = (np.arange(2 ** bits) * (2 ** wanted - 1) + most // 2) // most
+    return table.astype(np.uint8 if wanted == 8 else np.uint16)[samples]
+
+
+def to_8_bits(array: np.ndarray) -> np.ndarray:
+    """Round uint16 to uint8; uint8 stays as it is."""
+    if array.dtype == np.uint8:
+        return array
+    return ((array.astype(np.uint32) + 128) // 257).astype(np.uint8)
+
+
+def _rgb_from_ycbcr(samples, layout):
+    black, white = np.array(layout.reference).reshape(3, 2).T
+    red, green, blue = layout.coefficients
+    y, cb, cr = np.moveaxis((samples - black) * (np.array([255, 127, 127]) / (white - black)),
+                            -1, 0)
+    r, b = cr * (2 - 2 * red) + y, cb * (2 - 2 * blue) + y
+    g = (y - blue * b - red * r) / green
+    return np.clip(np.rint(np.stack([r, g, b], axis=-1)), 0, 255).astype(np.uint8)
+
+
+def _through_profile(colours, layout):
+    """(uint8 RGB, its profile, notes) from CMYK, CIELab (a, b signed) or ICCLab (offset)."""
+    notes = []
+    if layout.bits > 8:
+        notes.append(f"colours of {layout.bits} bits are converted to RGB with 8 bits")
+    if layout.photometric == 5:
+        image = Image.fromarray(np.ascontiguousarray(to_8_bits(colours)), "CMYK")
+    else:
+        image = Image.frombytes("LAB", colours.shape[1::-1], _lab_bytes(colours, layout))
+    rgb, profile, note = colour.to_rgb(image, layout.profile)
+    return np.array(rgb), profile, [*notes, *[note] * bool(note)]
+
+
+def _lab_bytes(colours, layout):
+    """8-bit Lab as TIFF and Pillow store it: L from 0 to 255 for 100, a and b signed."""
+    if layout.bits == 8:
+        return (colours ^ np.uint8([0, 128, 128]) if layout.photometric == 9 else colours).tobytes()
+    if layout.photometric == 8:  # L up to 65535, a and b signed 256ths
+        values = colours.astype(np.uint16).view(np.int16).astype(np.float64) / 256
+        values[..., 0] = colours[..., 0] / 257.0
+    else:  # L up to 65280, a and b 256ths above -128
+        values = colours / 256.0 - [0, 128, 128]
+    lightness = np.clip(np.rint(values[..., :1]), 0, 255).astype(np.uint8)
+    rest = np.clip(np.rint(values[..., 1:]), -128, 127).astype(np.int8).view(np.uint8)
+    return np.concatenate([lightness, rest], axis=-1).tobytes()
+
+
+# ---- writing ------------------------------------------------------------------------------------
+
+def write(path: str | Path, array: np.ndarray, profile: bytes | None, said: bytes | None,
+          dpi: tuple | None) -> None:
+    """Write a TIFF file compressed by Deflate, which Pillow cannot with 16-bit colour or EXIF.
+
+    Args:
+        path: the file.
+        array: uint8 or uint16; HxW, HxWx2 grey and alpha, HxWx3 RGB or HxWx4 RGB and alpha.
+        profile, said: colour profile and EXIF data, or None.
+        dpi: (horizontal, vertical) resolution in pixels per inch, or None.
+    """
+    from PIL.TiffImagePlugin import ImageFileDirectory_v2
+
+    array = array.reshape(*array.shape[:2], -1)
+    height, width, samples = array.shape
+    rows = max(1, 2 ** 18 // (width * samples * array.itemsize))
+    strips = [zlib.compress(np.ascontiguousarray(array[top:top + rows], array.dtype.newbyteorder(
+        "<"))) for top in range(0, height, rows)]
+    counts = [len(strip) for strip in strips]
+    starts = np.cumsum([0, *counts[:-1]]).tolist()
+    directory = ImageFileDirectory_v2(b"II*\0\0\0\0\0")
+    for tag, value in {
+            **exif.as_tags(said), 256: width, 257: height, 258: (8 * array.itemsize,) * samples,
+            259: 8, 262: 2 if samples > 2 else 1, 273: tuple(starts), 277: samples, 278: rows,
+            279: tuple(counts), 282: dpi and dpi[0], 283: dpi and dpi[1], 284: 1,
+            296: dpi and 2, 338: 2 if samples in (2, 4) else None, 34675: profile}.items():
+        if value is not None:
+            directory[tag] = value
+    directory.tagtype[273] = directory.tagtype[279] = 4
+    with open(path, "wb") as file:
+        file.write(b"II*\0\x08\0\0\0" + directory.tobytes(8))
+        file.writelines(strips)
