@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import argparse
 import sys
 import time
 from collections.abc import Callable
@@ -11,7 +12,20 @@ from PIL import Image
 
 from common.cli import UserError, one_line
 from common.files import check_suffix
-from common.images import WRITTEN_SUFFIXES, check_writable, list_images, read_size
+from common.images import (
+    MAX_MEGAPIXELS,
+    WRITTEN_SUFFIXES,
+    check_writable,
+    list_images,
+    read_size,
+)
+
+
+def add_size_option(parser: argparse.ArgumentParser) -> None:
+    """Add the option whose value `common.images.at_most` takes."""
+    parser.add_argument("--max_megapixels", type=float, default=MAX_MEGAPIXELS, metavar="N",
+                        help="refuse images of more than N million pixels; 0: none; default: "
+                             f"{MAX_MEGAPIXELS}")
 
 
 def find_sources(inputs: list) -> list[Path]:

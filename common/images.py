@@ -22,12 +22,14 @@ WRITTEN_SUFFIXES = frozenset({".png", ".jpg", ".jpeg", ".jpe", ".jfif", ".webp",
                               ".tiff"})
 IMAGE_SUFFIXES = WRITTEN_SUFFIXES | {".gif", ".avif", ".jp2", ".ppm", ".tga"}
 QUALITY = 95  # of JPEG (without chroma subsampling) and WebP
-MAX_MEGAPIXELS = 200  # of an image, unless a command is told otherwise
+MAX_MEGAPIXELS = 200  # of an image that is read, unless `at_most` says otherwise
 
 _JPEG_SUFFIXES = {".jpg", ".jpeg", ".jpe", ".jfif"}
 _DEEP_SUFFIXES = {".png", ".tif", ".tiff"}
 _ALPHA_SUFFIXES = {".png", ".tif", ".tiff", ".webp"}
 MAX_SIDE = {**dict.fromkeys(_JPEG_SUFFIXES, 65500), ".webp": 16383}  # pixels, the encoders' limits
+
+_limits = [MAX_MEGAPIXELS]  # the last counts
 
 log = logging.getLogger("sr_zoo")
 
@@ -85,33 +87,43 @@ def read_size(path: str | Path) -> tuple[int, int]:
     """Read (height, width) in pixels from the header of an image file, as `read_image` turns it.
 
     Raises:
-        UserError: the file does not exist, is not an image, or its header promises more pixels
-            than it can hold.
+        UserError: the file does not exist, is not an image, is larger than allowed, or its header
+            promises more pixels than it can hold.
     """
     with _explained(path):
         if tiff.is_tiff(path):
-            return tiff.read_size(path)
-        with _opened(path) as image:
-            size, data = image.size, image.info.get("exif")
-            if image.format == "PNG":
-                data = png.read_header(path).exif
-        return size if exif.orientation(data) >= 5 else size[::-1]
+            size = tiff.read_size(path)
+        else:
+            with _opened(path) as image:
+                size, data = image.size, image.info.get("exif")
+                if image.format == "PNG":
+                    data = png.read_header(path).exif
+            size = size if exif.orientation(data) >= 5 else size[::-1]
+        _check_size(path, *size)
+        return size
 
 
-def check_size(path: str | Path, size: tuple, max_megapixels: float) -> None:
-    """Refuse an image that may be a trap, or needs more memory than was meant.
+@contextlib.contextmanager
+def at_most(max_megapixels: float) -> Iterator[None]:
+    """Refuse larger images than usual, or read them, in a `with` block and its threads.
 
     Args:
-        path: its file.
-        size: (height, width) in pixels.
-        max_megapixels: how many million pixels are allowed; 0: any number.
-
-    Raises:
-        UserError: the image is larger.
+        max_megapixels: how many million pixels an image may have, in place of `MAX_MEGAPIXELS`;
+            0: any number.
     """
-    if max_megapixels and size[0] * size[1] > max_megapixels * 1e6:
-        raise UserError(f"{path} has {size[1]}x{size[0]} pixels, more than {max_megapixels:g} "
-                        "million; if it is meant, allow more with --max_megapixels")
+    _limits.append(max_megapixels)
+    try:
+        yield
+    finally:
+        _limits.pop()
+
+
+def _check_size(path, height, width):
+    """Refuse an image that may be a trap, or needs more memory than was meant."""
+    most = _limits[-1]
+    if most and height * width > most * 1e6:
+        raise UserError(f"{path} has {width}x{height} pixels, more than {most:g} million; if it "
+                        "is meant, allow more with --max_megapixels")
 
 
 def read_rgb(path: str | Path) -> np.ndarray:
@@ -121,7 +133,7 @@ def read_rgb(path: str | Path) -> np.ndarray:
     left out is logged once.
 
     Raises:
-        UserError: the file does not exist, is not an image, or is damaged.
+        UserError: as `read_image`.
     """
     array, kind = read_image(path)
     for line in kind.losses(path, "used"):
@@ -143,8 +155,8 @@ def read_image(path: str | Path) -> tuple[np.ndarray, ImageKind]:
         through the file's colour profile where there is one.
 
     Raises:
-        UserError: the file does not exist, is not an image, is damaged, or holds a kind of pixels
-            that cannot be read.
+        UserError: the file does not exist, is not an image, is damaged or larger than allowed, or
+            holds a kind of pixels that cannot be read.
     """
     with _explained(path):
         array, kind = _read_tiff(path) if tiff.is_tiff(path) else _read_with_pillow(path)
@@ -261,6 +273,7 @@ class _opened:
 
 
 def _read_tiff(path):
+    _check_size(path, *tiff.read_size(path))
     page = tiff.read_picture(path)
     return page.array, ImageKind("TIFF", page.profile, page.exif, page.dpi, page.pages,
                                  tuple(page.notes))
@@ -268,6 +281,7 @@ def _read_tiff(path):
 
 def _read_with_pillow(path):
     with _opened(path) as image:
+        _check_size(path, image.height, image.width)
         header = png.read_header(path) if image.format == "PNG" else None
         pictures = getattr(image, "n_frames", 1)
         image.load()  # checks every byte, also of files that OpenCV decodes below

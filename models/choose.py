@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import models
+from common.batch import add_size_option
 from common.cli import UserError
 from common.device.open import CHIPS, PRECISIONS, open_device
 from common.device.quiet import quiet_tensorflow
@@ -50,6 +51,7 @@ def add_network_options(parser: argparse.ArgumentParser) -> None:
                              "--to_weights, of the same network")
     parser.add_argument("--to_weights", metavar="W",
                         help="second weight file (.h5) for --interpolate")
+    add_size_option(parser)
     parser.add_argument("--precision", choices=PRECISIONS, default="auto",
                         help="auto: mixed_float16 on a GPU, float32 on a CPU")
     parser.add_argument("--chip", choices=CHIPS, default="auto", help="device to run on")

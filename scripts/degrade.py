@@ -2,11 +2,11 @@
 
 from jsonargparse.typing import NonNegativeInt, PositiveInt
 
-from common.batch import convert_each, find_sources, plan
+from common.batch import add_size_option, convert_each, find_sources, plan
 from common.cli import UserError, run_command
 from common.files import make_folder
 from common.flags import OneLineParser
-from common.images import read_rgb, write_image
+from common.images import at_most, read_rgb, write_image
 
 LARGEST = 40000  # pixels per side; 1.5 times this, which may come up on the way, fits into a JPEG
 
@@ -31,7 +31,8 @@ def main(argv):
         write_image(target, lr)
         return hr, lr
 
-    return convert_each(work, worsen)
+    with at_most(arguments.max_megapixels):
+        return convert_each(work, worsen)
 
 
 def _parser():
@@ -49,6 +50,7 @@ def _parser():
                         help="how many times smaller the results are; images are first cropped at "
                              "the bottom and right to a multiple of it")
     parser.add_argument("--seed", type=NonNegativeInt, default=0, help="seed of all draws")
+    add_size_option(parser)
     return parser
 
 

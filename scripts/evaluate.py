@@ -16,7 +16,7 @@ from common.cli import UserError, run_command, unknown
 from common.data.sets import describe, open_images
 from common.files import check_is_no_folder, make_folder, write_text
 from common.flags import OneLineParser
-from common.images import read_image, read_rgb, write_image
+from common.images import at_most, read_image, read_rgb, write_image
 from models.choose import add_network_options, open_upscaler
 from models.weight_folders import choose_networks
 
@@ -36,7 +36,7 @@ def main(argv):
     """Run the command; returns 2 if some weights in a folder could not be measured."""
     arguments = _parser().read(argv)
     _check(arguments)
-    with tempfile.TemporaryDirectory() as folder:
+    with tempfile.TemporaryDirectory() as folder, at_most(arguments.max_megapixels):
         networks, failed = choose_networks(arguments, Path(folder))
         rows = list(_rows(arguments, networks))
     keys = _varying(rows)

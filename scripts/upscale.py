@@ -9,7 +9,7 @@ from common.cli import UserError, run_command
 from common.device.quiet import quiet_tensorflow
 from common.files import make_folder
 from common.flags import OneLineParser
-from common.images import MAX_MEGAPIXELS, check_size, read_image, read_size, write_image
+from common.images import at_most, read_image, write_image
 from common.inference.upscaler import ALPHAS
 from models.choose import (
     add_network_options,
@@ -23,6 +23,11 @@ from models.choose import (
 def main(argv):
     """Run the command; returns 2 if an input could not be enlarged."""
     arguments = _parser().read(argv)
+    with at_most(arguments.max_megapixels):
+        return _run(arguments)
+
+
+def _run(arguments):
     sources = find_sources(arguments.inputs)
     if arguments.frozen:
         return _with_frozen_graph(sources, arguments)
@@ -77,7 +82,6 @@ def _enlarge(work, upscaler, arguments):
     upscaler.alpha = arguments.alpha
 
     def enlarge(source, target):
-        check_size(source, read_size(source), arguments.max_megapixels)
         image, kind = read_image(source)
         for line in kind.losses(source, "enlarged"):
             tqdm.write(line, file=sys.stderr)
@@ -110,9 +114,6 @@ def _parser():
                         help="precision mode of an NPU, with --frozen")
     parser.add_argument("--alpha", choices=ALPHAS, default=ALPHAS[0],
                         help="how transparency is enlarged: bicubic, or network: as a grey image")
-    parser.add_argument("--max_megapixels", type=float, default=MAX_MEGAPIXELS, metavar="N",
-                        help="refuse images of more than N million pixels; 0: any size; "
-                             f"default: {MAX_MEGAPIXELS}")
     add_network_options(parser)
     return parser
 

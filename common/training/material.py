@@ -17,6 +17,7 @@ from common.data.prepare import Preparation
 from common.data.sets import LUMA_PATCHES, open_dataset, open_folders
 from common.data.split import Choices, log_once
 from common.data.store import ImageStore
+from common.images import at_most
 from common.scales import scale_tuple
 
 
@@ -42,8 +43,9 @@ class ImageMaterial:
     def __init__(self, options, cache: Path):
         self._options, self._cache = options, cache
         headers = {}  # the scales share HR images
-        self._splits = {scale: _open(options, scale, headers)
-                        for scale in scale_tuple(options.scale)}
+        with at_most(options.max_megapixels):
+            self._splits = {scale: _open(options, scale, headers)
+                            for scale in scale_tuple(options.scale)}
         first = next(iter(self._splits.values()))
         if not first.val:
             raise UserError(f"{options.data_dir} has no validation images; name some with "
@@ -75,7 +77,8 @@ class ImageMaterial:
         return Validation(model, stores, options.val_channel, options.val_crop_border)
 
     def _store(self, pairs, scale, with_lr=True):
-        return ImageStore(pairs, scale, self._cache, int(self._options.cache_gb * 1e9), with_lr)
+        with at_most(self._options.max_megapixels):
+            return ImageStore(pairs, scale, self._cache, int(self._options.cache_gb * 1e9), with_lr)
 
 
 class LumaMaterial:

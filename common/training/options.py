@@ -18,6 +18,7 @@ from jsonargparse.typing import (
 
 from common.device.chip_options import OPTIONS
 from common.flags import option
+from common.images import MAX_MEGAPIXELS
 
 Schedule = Literal["constant", "exponential", "staircase", "halve", "cosine"]
 Loss = Literal["l1", "mse", "charbonnier"]
@@ -53,6 +54,8 @@ class DataOptions:
               "images), for coco 0.8")
     skip_bad: bool = option(False, "train without the images that cannot be read, each named in a "
                                    "line, instead of refusing the set; all are decoded first")
+    max_megapixels: NonNegativeFloat = option(
+        float(MAX_MEGAPIXELS), "refuse images of more million pixels; 0: none", free=True)
     resize: NonNegativeInt = option(0, "resize each image once to a square of this side, pixels; "
                                        "0: as they are, for coco 384. Not for sets with LR images "
                                        "of their own")

@@ -1,6 +1,7 @@
 import io
 import struct
 import zlib
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import numpy as np
@@ -293,8 +294,24 @@ def test_resolution_that_a_file_does_not_say_is_not_invented(tmp_path, photo):
         None, None, (300, 150)]
 
 
-def test_a_size_above_the_limit_is_refused():
-    images.check_size("a.png", (1000, 2000), 2)
-    images.check_size("a.png", (1000, 2000), 0)
-    with pytest.raises(UserError, match="a.png has 2000x1001 pixels, more than 2 million; if"):
-        images.check_size("a.png", (1001, 2000), 2)
+@pytest.mark.parametrize("suffix", [".png", ".jpg", ".tif"])
+def test_a_size_above_the_limit_is_refused(tmp_path, photo, suffix):
+    path = tmp_path / f"a{suffix}"
+    images.write_image(path, photo)
+    for reader in (images.read_size, images.read_image, images.read_rgb):
+        with images.at_most(0.0107), pytest.raises(UserError, match=(
+                rf"a{suffix} has 120x90 pixels, more than 0.0107 million; .* --max_megapixels")):
+            reader(path)
+        for allowed in (0.0108, 0):
+            with images.at_most(0.01), images.at_most(allowed):
+                reader(path)
+        reader(path)
+
+
+def test_the_limit_holds_where_pillow_has_another(tmp_path, photo, monkeypatch):
+    monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", 100)
+    Image.fromarray(photo).save(tmp_path / "a.png")
+    with ThreadPoolExecutor(8) as pool:
+        for array in pool.map(images.read_rgb, [tmp_path / "a.png"] * 40):
+            np.testing.assert_array_equal(array, photo)
+    assert Image.MAX_IMAGE_PIXELS == 100
