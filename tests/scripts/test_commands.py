@@ -18,6 +18,7 @@ import contextlib, io, json, runpy, sys
 commands, told = sys.argv[1:], {}
 for command in commands:
     for flag in ("--help", "--no_such_option"):
+        sys.modules.pop(command, None)  # where another command has imported it
         sys.argv = [command, flag]
         out, err = io.StringIO(), io.StringIO()
         with contextlib.redirect_stdout(out), contextlib.redirect_stderr(err):
