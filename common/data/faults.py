@@ -21,13 +21,18 @@ def seeded(key: Union[bytes, np.ndarray]) -> np.random.RandomState:
 
 def blur(image: np.ndarray, kernel: np.ndarray) -> np.ndarray:
     """Convolve each channel of an HxWxC image with a square kernel of odd side, edges mirrored."""
-    from scipy.signal import fftconvolve  # slow to import, and seldom needed
+    from scipy import fft  # slow to import, and seldom needed
 
-    reach = kernel.shape[0] // 2
+    (height, width), around = image.shape[:2], kernel.shape[0] - 1
     # In float32 the result would depend on the machine's FFT in one of some thousand pixels.
-    planes = [np.pad(image[..., c].astype(np.float64), reach, mode="reflect")
-              for c in range(image.shape[-1])]
-    return rounded(np.dstack([fftconvolve(plane, kernel, "valid") for plane in planes]))
+    size = [fft.next_fast_len(side + around, real=True) for side in (height, width)]
+    spectrum, result = fft.rfft2(kernel, size), np.empty_like(image)
+    for c in range(image.shape[-1]):
+        plane = np.pad(image[..., c], around // 2, mode="reflect").astype(np.float64)
+        plane = fft.irfft2(fft.rfft2(plane, size) * spectrum, size)
+        # It wraps around: what lies before the kernel's reach is not that of the image.
+        result[..., c] = rounded(plane[around:around + height, around:around + width])
+    return result
 
 
 def gaussian_kernel(side: int, sigmas: tuple, angle: float = 0.0, beta: float = 1.0,
@@ -88,7 +93,7 @@ def poisson_noise(image: np.ndarray, strength: float, random: np.random.RandomSt
         grey: add the noise of the luma to all channels.
     """
     light = np.array(Image.fromarray(image).convert("L"))[..., None] if grey else image
-    return rounded(image + strength * (random.poisson(light) - light.astype(np.float64)))
+    return rounded(image + strength * (random.poisson(light) - light))
 
 
 def jpeg(image: np.ndarray, quality: int) -> np.ndarray:
@@ -100,4 +105,5 @@ def jpeg(image: np.ndarray, quality: int) -> np.ndarray:
 
 def rounded(image: np.ndarray) -> np.ndarray:
     """Round and clip to uint8."""
-    return np.clip(np.rint(image), 0, 255).astype(np.uint8)
+    image = np.rint(image)
+    return np.clip(image, 0, 255, out=image).astype(np.uint8)

@@ -118,6 +118,7 @@ class Loop:
                     break
         finally:
             progress.close()
+            del batches  # ends its threads, which call Python and would disturb its shutdown
         return clock.read()
 
     def _one_step(self, batch, scale, signals):
