@@ -7,7 +7,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from common.cli import UserError, require_packages
-from common.data.pairs import hr_only, pair_by_name, without_role
+from common.data.pairs import Pair, hr_only, pair_by_name, without_role
 from common.data.prepare import Preparation
 from common.data.split import log_once
 from common.images import find_images, list_images
@@ -17,7 +17,7 @@ DEMO_TRAIN = ("coffee.png", "hubble_deep_field.jpg", "ihc.png", "motorcycle_left
 DEMO_VAL = ("astronaut.png", "chelsea.png")
 VAL_WORDS = ("valid", "val", "test")
 
-_LOW_RESOLUTION = re.compile(r"(^|[-_])(lr|lq)([-_]|$)|[-_]?x\d$|[-_]\dx$", re.IGNORECASE)
+LOW_RESOLUTION = re.compile(r"(^|[-_])(lr|lq)([-_]|$)|[-_]?x\d$|[-_]\dx$", re.IGNORECASE)
 
 _USR248 = {"hr", "lr_2x", "lr_4x", "lr_8x"}
 
@@ -97,13 +97,16 @@ def is_paired(folder, scale):
 
 # ---- DIV2K, Flickr2K ----------------------------------------------------------------------------
 
-def open_div2k(folder, scale):
-    """The published layout, or ModelZoo's: `train` and `valid` in folder or file names."""
+def open_div2k(folder, scale, track="bicubic"):
+    """The published layout, or ModelZoo's: `train` and `valid` in folder or file names.
+
+    `track` is the word after LR in the names of published folders: how LR images were made.
+    """
     splits = []
     for word in ("train", "valid"):
         published = folder / f"DIV2K_{word}_HR"
-        splits.append(_with_published_lr(published, scale) if published.is_dir()
-                      else hr_only(_named(folder, word)))
+        splits.append(_with_published_lr(published, scale, track) if published.is_dir()
+                      else hr_only(_named(folder, word)) if track == "bicubic" else [])
     if not any(splits):
         raise UserError(f"no DIV2K images in {folder}: expected the folder DIV2K_train_HR, or "
                         "`train` and `valid` in the names of sub-folders or files")
@@ -117,31 +120,54 @@ def is_div2k(folder, scale):
         _named(folder, "train") and _named(folder, "valid"))
 
 
-def _with_published_lr(folder, scale):
-    """The pairs of a published folder *_HR, with the LR images of *_LR_bicubic/X4 if they exist."""
+def _with_published_lr(folder, scale, track):
+    """The pairs of a published folder *_HR, with the LR images of *_LR_bicubic/X4 if they exist.
+
+    Those of another track must exist.
+    """
     hr, name = list_images(folder), folder.name[:-len("_HR")]
-    bicubic = folder.with_name(f"{name}_LR_bicubic")
-    inside = sub_folders(bicubic) if bicubic.is_dir() else {}
+    of_track = folder.with_name(f"{name}_LR_{track}")
+    lr = sub_folders(of_track).get(f"x{scale}") if of_track.is_dir() else None
+    if track != "bicubic":
+        return _pairs_of_track(hr, lr or of_track, scale)
     eightfold = folder.with_name(f"{name}_LR_x{scale}")  # as DIV2K's x8 was published later
-    lr = inside.get(f"x{scale}") or (eightfold if eightfold.is_dir() else None)
+    lr = lr or (eightfold if eightfold.is_dir() else None)
     return pair_by_name(hr, list_images(lr)) if lr else hr_only(hr)
+
+
+def _pairs_of_track(hr, folder, scale):
+    """Pairs with LR images 0001x4, 0001x4m (mild), 0001x4d (difficult) or 0001x4w1 to w4 (wild)."""
+    ending = re.compile(rf"x{scale}([mdw]\d*)?$", re.IGNORECASE)
+    lr = [path for path in (find_images(folder) if folder.is_dir() else [])
+          if ending.search(path.stem)]
+    if not lr:
+        raise UserError(f"no LR images for x{scale} in {folder}; correct --scale or --dataset")
+    by_stem = {path.stem: path for path in hr}
+    stems = {path: ending.sub("", path.stem) for path in lr}
+    alone = [path for path in hr if path.stem not in set(stems.values())] + [
+        path for path in lr if stems[path] not in by_stem]
+    if alone:
+        raise UserError(f"no partner for {', '.join(map(str, alone))} in {folder} or "
+                        f"{hr[0].parent}")
+    several = len(lr) > len(hr)
+    return [Pair(path.stem if several else stems[path], by_stem[stems[path]], path) for path in lr]
 
 
 def _named(folder, word):
     """The HR images in a folder whose sub-folder's or file's name contains a word."""
     found = [path for path in find_images(folder) if word in path.name.lower()]
     for name, inner in sub_folders(folder).items():
-        if word in name and not _LOW_RESOLUTION.search(name):
+        if word in name and not LOW_RESOLUTION.search(name):
             found += find_images(inner)
     return found
 
 
-def open_flickr2k(folder, scale):
-    """The published Flickr2K_HR and Flickr2K_LR_bicubic, all for training."""
+def open_flickr2k(folder, scale, track="bicubic"):
+    """The published Flickr2K_HR and Flickr2K_LR_bicubic (or another track), all for training."""
     hr = find_flickr2k(folder)
     if hr is None:
         raise UserError(f"no Flickr2K images in {folder}: expected the folder Flickr2K_HR")
-    return _with_published_lr(hr, scale), []
+    return _with_published_lr(hr, scale, track), []
 
 
 def find_flickr2k(folder, scale=None):

@@ -172,7 +172,9 @@ def test_skip_bad_goes_on_without_them_and_says_so(damaged, caplog):
     with caplog.at_level("WARNING", logger="sr_zoo"):
         splits = open_dataset("folder", folder, 2, choices=choices)
     assert sorted({pair.name for pair in splits.train + splits.val}) == ["a", "b", "c", "f"]
-    assert [record.message.split(":")[0] for record in caplog.records] == ["left out", "left out"]
+    lr, *out = [record.message for record in caplog.records]
+    assert lr == f"{folder}: LR images x2 generated from HR; not used: {folder / 'lr'}"
+    assert [line.split(":")[0] for line in out] == ["left out", "left out"]
     for path in folder.glob("*.png"):
         path.write_bytes(b"no image")
     with pytest.raises(UserError, match="--skip_bad leaves no training image"):

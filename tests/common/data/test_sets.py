@@ -84,6 +84,99 @@ def test_div2k_as_published(tmp_path, name):
     assert names(open_dataset(name, tmp_path, 4).val) == ["0800"]
 
 
+def make_track(folder, track, letter="", scale=4, copies=("",), inside=False):
+    for split, number in (("train", "0001"), ("train", "0002"), ("train", "0800"),
+                          ("valid", "0801")):
+        place = folder / f"DIV2K_{split}_LR_{track}" / (f"X{scale}" if inside else "")
+        for copy in copies:
+            write(place / f"{number}x{scale}{letter}{copy}.png", scale)
+
+
+@pytest.mark.parametrize("track, how", [
+    ("unknown", {"inside": True}), ("mild", {"letter": "m"}), ("difficult", {"letter": "d"})])
+def test_tracks_of_div2k(tmp_path, track, how, caplog):
+    above, tmp_path = tmp_path, tmp_path / "DIV2K"
+    make_div2k(tmp_path, (2, 4))
+    make_track(tmp_path, track, **how)
+    end = how.get("letter", "")
+    for folder in (tmp_path, above):
+        splits = open_dataset(f"div2k_{track}", folder, 4)
+        assert splits.name == f"div2k_{track}"
+        assert [(pair.name, pair.hr.name, pair.lr.name) for pair in splits.train] == [
+            (number, f"{number}.png", f"{number}x4{end}.png") for number in
+            ("0001", "0002", "0800")]
+        (val,) = splits.val
+        assert f"DIV2K_valid_LR_{track}" in str(val.lr) and val.name == "0801"
+        assert open_images(f"div2k_{track}", folder, 4) == splits.val
+    assert (f"{tmp_path / 'DIV2K_train_HR'}: LR images x4 from {splits.train[0].lr.parent}; not "
+            f"used: {tmp_path / 'DIV2K_train_LR_bicubic/X4'}") in caplog.text
+    auto = open_dataset("auto", tmp_path, 4)
+    assert auto.name == "div2k" and auto.train[0].lr.parent.parent.name == "DIV2K_train_LR_bicubic"
+    assert f"X4; not used: {splits.train[0].lr.parent}" in caplog.text
+    with pytest.raises(UserError, match=rf"no LR images for x3 in .*LR_{track}.*--scale"):
+        open_dataset(f"div2k_{track}", tmp_path, 3)
+    splits.train[1].lr.unlink()
+    with pytest.raises(UserError, match=r"no partner for .*0002\.png in .*LR_" + track):
+        open_dataset(f"div2k_{track}", tmp_path, 4)
+
+
+def test_the_wild_track_has_four_lr_images_of_each(tmp_path):
+    make_div2k(tmp_path)
+    make_track(tmp_path, "wild", "w", copies="1234")
+    splits = open_dataset("div2k_wild", tmp_path, 4)
+    assert names(splits.train) == [f"{number}x4w{copy}" for number in ("0001", "0002", "0800")
+                                   for copy in "1234"]
+    assert [pair.hr.stem for pair in splits.train[3:5]] == ["0001", "0002"]
+    shutil.rmtree(tmp_path / "DIV2K_valid_LR_wild")
+    write(tmp_path / "DIV2K_valid_LR_wild" / "0801x4w.png", 4)
+    assert names(open_dataset("div2k_wild", tmp_path, 4).val) == ["0801"]  # as published
+
+
+def test_tracks_of_div2k_and_flickr2k_together(tmp_path):
+    make_div2k(tmp_path)
+    make_track(tmp_path, "unknown", scale=2, inside=True)
+    write(tmp_path / "Flickr2K_HR" / "000001.png")
+    write(tmp_path / "Flickr2K_LR_unknown/X2" / "000001x2.png", 2)
+    splits = open_dataset("div2k_unknown+flickr2k_unknown", tmp_path, 2)
+    assert names(splits.train) == ["0001", "0002", "0800", "000001"]
+    assert {pair.lr.parent.parent.name for pair in splits.train} == {
+        "DIV2K_train_LR_unknown", "Flickr2K_LR_unknown"}
+    with pytest.raises(UserError, match="did you mean 'div2k_unknown'"):
+        open_dataset("div2k-unknown", tmp_path, 2)
+
+
+def test_lr_images_beside_generated_ones_are_named(tmp_path, caplog):
+    make_div2k(tmp_path, (2, 4))
+    make_track(tmp_path, "mild", "m")
+    hr = tmp_path / "DIV2K_train_HR"
+    for scale, others in ((2, ["LR_bicubic/X2"]), (3, []), (4, ["LR_bicubic/X4", "LR_mild"])):
+        caplog.clear()
+        assert all(pair.lr is None for pair in open_dataset("folder", hr, scale).train)
+        said = [record.getMessage() for record in caplog.records]
+        assert said == [f"{hr}: LR images x{scale} generated from HR; not used: "
+                        + ", ".join(f"{tmp_path}/DIV2K_train_{other}" for other in others)
+                        ] * bool(others)
+
+
+@pytest.mark.parametrize("hr, lr, other, scale", [
+    ("HR", "LR", "LR_bicubic", 2), ("train", "train_X2", "train_LR_x2", 2),
+    ("GT", "LQ", "LR_unknown/X2", 2), ("hr", "lr_2x", "LR/x2", 2),
+    ("train_HR", "train_LR_x2", "train_LR_unknown", 2)])
+def test_lr_images_beside_those_that_are_used_are_named(tmp_path, caplog, hr, lr, other, scale):
+    for name in ("a", "b", "c"):
+        write(tmp_path / hr / f"{name}.png")
+        for folder in (lr, other):
+            write(tmp_path / folder / f"{name}.png", scale)
+    write(tmp_path / "lr_4x" / "a.png", 4)  # of another scale
+    write(tmp_path / "valid_LR" / "a.png", 2)  # of other images
+    (tmp_path / "LR_x2_empty").mkdir()
+    splits = open_dataset("paired", tmp_path, scale)
+    used = splits.train[0].lr.parent
+    unused = ({tmp_path / lr, tmp_path / other} - {used}).pop()
+    assert [record.getMessage() for record in caplog.records] == [
+        f"{tmp_path / hr}: LR images x2 from {used}; not used: {unused}"]
+
+
 def test_div2k_with_validation_images_only(tmp_path):
     write(tmp_path / "DIV2K_valid_HR" / "0801.png")
     assert names(open_images("auto", tmp_path, 2)) == ["0801"]
