@@ -6,6 +6,7 @@ import importlib
 import io
 import json
 import logging
+import multiprocessing
 import os
 import subprocess
 import sys
@@ -31,7 +32,7 @@ SLOW_FILES = {
     "test_upscaler.py", "test_vdsr_convert.py"}
 MAIN_FIXTURES = {"torch", "torch_file", *SHELL_FIXTURES}
 # Whoever asks for one of these starts a process.
-PROCESS_FIXTURES = {"run", "start", "forked", "other_python", "tf1_python", *SHELL_FIXTURES}
+PROCESS_FIXTURES = {"run", "start", "fork", "forked", "other_python", "tf1_python", *SHELL_FIXTURES}
 
 
 def pytest_configure():
@@ -68,6 +69,16 @@ def log_reaches_caplog():
     logging.getLogger("sr_zoo").propagate = True
 
 
+@pytest.fixture(scope="module", autouse=True)
+def no_curves():
+    """Runs draw no curves, which takes a third of a second; test_loop looks at real ones."""
+    from common.training import loop
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(loop, "draw_curves", lambda rows, path, *rest: path.write_bytes(b""))
+        yield
+
+
 @pytest.fixture(scope="session")
 def shared():
     """The folder of public data and weights: beside the repository, or where SR_ZOO_SHARED says."""
@@ -90,50 +101,86 @@ def run():
     return run_python
 
 
+# What a forked process does: as Python at its start, but that TensorFlow is imported already.
 FORKED = """
-import json, os, sys, traceback
-import tensorflow
+import atexit, os, runpy, sys
 
-processes = []
-for number, (code, environment) in enumerate(json.loads(sys.argv[1])):
-    processes.append(os.fork())
-    if processes[-1]:
-        continue
-    status = 1
-    try:
-        output = os.open(f"{number}.out", os.O_CREAT | os.O_WRONLY | os.O_TRUNC)
-        os.dup2(output, 1), os.dup2(output, 2)
-        sys.path[:0] = environment.get("PYTHONPATH", "").split(":")
-        os.environ.update(environment)
-        exec(code, {"__name__": "__main__"})
-        status = 0
-    except SystemExit as end:
-        status = end.code or 0
-    except BaseException:
-        traceback.print_exc()
-    sys.stdout.flush(), sys.stderr.flush()
-    os._exit(status)
-print(json.dumps([os.WEXITSTATUS(os.waitpid(process, 0)[1]) for process in processes]))
+for number, path in enumerate(outputs, 1):
+    os.dup2(os.open(path, os.O_CREAT | os.O_WRONLY), number)
+os.chdir(cwd)
+os.environ.clear()
+os.environ.update(environment)
+sys.path[:0] = [cwd, *environment["PYTHONPATH"].split(os.pathsep)]
+sys.argv = arguments[1:]
+try:
+    if arguments[0] == "-m":
+        runpy.run_module(arguments[1], run_name="__main__", alter_sys=True)
+    else:
+        sys.argv[0] = "-c"
+        exec(arguments[1], {"__name__": "__main__"})
+finally:
+    atexit._run_exitfuncs()
 """
 
 
+class Fork:
+    """A process of this stack's Python that is used like one of `subprocess.Popen`."""
+
+    def __init__(self, context, folder, arguments, cwd, environment):
+        self._outputs = [str(folder / name) for name in ("out", "err")]
+        self._process = context.Process(target=exec, args=(FORKED, {
+            "arguments": list(map(str, arguments)), "cwd": str(cwd), "environment": environment,
+            "outputs": self._outputs}))
+        self._process.start()
+        self.pid, self.kill = self._process.pid, self._process.kill
+
+    @property
+    def returncode(self):
+        return self._process.exitcode
+
+    def poll(self):
+        return self._process.exitcode
+
+    def send_signal(self, number):
+        os.kill(self.pid, number)
+
+    def communicate(self, timeout=300):
+        """Wait for its end; what it said on stdout and on stderr."""
+        self._process.join(timeout)
+        assert self.returncode is not None, f"still running after {timeout} s"
+        return tuple(Path(path).read_text() for path in self._outputs)
+
+
+@pytest.fixture(scope="session")
+def fork(tmp_path_factory):
+    """Start a process without the seconds that importing TensorFlow takes.
+
+    `fork("-m", "models.edsr.train", ..., cwd=folder)` or `fork("-c", code, ...)` is a `Fork`. It is
+    forked from a server that has imported TensorFlow and nothing of the zoo.
+    """
+    context = multiprocessing.get_context("forkserver")
+    context.set_forkserver_preload(["tensorflow", "keras"])
+
+    def start(*arguments, cwd, env=None):
+        environment = {**os.environ, "PYTHONPATH": str(ROOT), **(env or {})}
+        return Fork(context, tmp_path_factory.mktemp("fork"), arguments, cwd, environment)
+    return start
+
+
 @pytest.fixture
-def forked(tmp_path):
+def forked(fork, tmp_path):
     """Run pieces of code beside the stand-ins of the adapter: `forked([(code, environment), ...])`.
 
-    Each has a process of its own, for it changes TensorFlow; they are forked where that has been
-    imported, which takes seconds. Returns (status, output) of each.
+    Each has a process of its own, for it changes TensorFlow. Returns (status, output) of each.
     """
-    def fork(cases):
-        done = subprocess.run(
-            [sys.executable, "-c", FORKED, json.dumps(cases)], cwd=str(tmp_path), timeout=120,
-            capture_output=True, text=True, env={
-                "PATH": os.environ["PATH"], "TF_CPP_MIN_LOG_LEVEL": "3",
-                "PYTHONPATH": f"{ROOT}:{ROOT / 'tests' / 'standins'}"})
-        assert done.returncode == 0, done.stderr
-        return [(status, (tmp_path / f"{number}.out").read_text())
-                for number, status in enumerate(json.loads(done.stdout))]
-    return fork
+    def run_all(cases):
+        own = os.pathsep.join((str(ROOT), str(ROOT / "tests" / "standins")))
+        processes = [fork("-c", code, cwd=tmp_path, env={
+            **environment, "PYTHONPATH": f"{environment.get('PYTHONPATH', '')}{os.pathsep}{own}"})
+            for code, environment in cases]
+        return [("".join(process.communicate(120)), process.returncode)[::-1]
+                for process in processes]
+    return run_all
 
 
 @pytest.fixture(scope="session")

@@ -8,9 +8,8 @@ import importlib
 import json
 import os
 import re
+import shutil
 import signal
-import subprocess
-import sys
 import time
 from pathlib import Path
 
@@ -24,12 +23,12 @@ from common.training.events import read_metrics
 from common.weights import read_arrays, read_metadata
 
 ROOT = Path(__file__).resolve().parents[2]
-# Of esrgan with all that a checkpoint of a GAN can hold.
+# SRGAN with all that a checkpoint of a GAN can hold.
 MORE = {
-    "esrgan": ["--scale", "4", "--patch_size", "8", "--discriminator", "unet", "--ema_decay", "0.9",
-               "--label_noise", "0.2"],
+    "esrgan": ["--scale", "4", "--patch_size", "8", "--discriminator", "unet"],
     "srdrm": ["--patch_size", "16"],
-    "srgan": ["--patch_size", "16", "--scale", "2", "--discriminator_learning_rate", "0.0005"],
+    "srgan": ["--patch_size", "16", "--scale", "2", "--discriminator_learning_rate", "0.0005",
+              "--ema_decay", "0.9", "--label_noise", "0.2"],
 }
 GAN = ["--preset", "demo", "--chip", "cpu", "--batch_size", "4", "--psnr_steps", "10",
        "--train_steps", "30", "--val_every", "10", "--val_images", "1", "--log_every", "5",
@@ -87,34 +86,33 @@ def test_both_stages_train(name, whole):
     assert (whole(name) / "cache").is_dir()
 
 
-@pytest.mark.process
-def test_a_killed_run_ends_as_one_that_is_not(whole, flags, finish, tmp_path):
+# The other stack restores the same state bit for bit in test_gan.
+@pytest.mark.stack("main")
+def test_a_killed_run_ends_as_one_that_is_not(whole, flags, finish, fork, tmp_path):
     folder = tmp_path / "broken"
-    broken = subprocess.Popen(
-        [sys.executable, "-m", "models.esrgan.train", *flags("esrgan", folder)], cwd=str(tmp_path),
-        env={**os.environ, "PYTHONPATH": str(ROOT)}, stdout=subprocess.DEVNULL,
-        stderr=subprocess.DEVNULL)
+    broken = fork("-m", "models.srgan.train", *flags("srgan", folder), cwd=tmp_path)
     while broken.poll() is None:
         if any(row["step"] >= 15 for row in read_metrics(folder / "metrics.jsonl")):
-            broken.send_signal(signal.SIGKILL)
+            broken.kill()
         time.sleep(0.01)
-    assert broken.wait() == -signal.SIGKILL
-    text = finish("esrgan", folder)
+    assert broken.returncode == -signal.SIGKILL
+    text = finish("srgan", folder)
     assert "holds a finished run of 10 steps" in text and "resuming after step 1" in text
-    ours, theirs = (read_arrays(path / "esrgan_x4_last.h5") for path in (whole("esrgan"), folder))
+    ours, theirs = (read_arrays(path / "srgan_x2_last.h5") for path in (whole("srgan"), folder))
     assert ours and all((a == b).all() for layer in ours
                         for a, b in zip(ours[layer], theirs[layer]))
 
 
 def test_the_second_stage_starts_from_weights_that_are_named(tmp_path, finish):
     short = ["--train_steps", "5"]
-    text = finish("esrgan", tmp_path / "first", *short, "--stage", "psnr")
-    assert "adversarial" not in text
-    first, second = tmp_path / "first" / "esrgan_x4.h5", tmp_path / "second"
-    text = finish("esrgan", second, *short, "--stage", "gan", "--load", str(first))
-    assert f"start from {first}" in text and "d_fake" in text
-    text = finish("esrgan", tmp_path / "first", *short, "--stage", "psnr", "--evaluate_only",
-                  "--load", str(second / "esrgan_x4.h5"))
+    finish("srgan", tmp_path / "first", *short, "--stage", "psnr")
+    first, second = tmp_path / "first" / "srgan_x2.h5", tmp_path / "second"
+    assert not any("d_fake" in row for row in read_metrics(first.parent / "metrics.jsonl"))
+    text = finish("srgan", second, *short, "--stage", "gan", "--load", str(first))
+    assert f"start from {first}" in text
+    assert any("d_fake" in row for row in read_metrics(second / "metrics.jsonl"))
+    text = finish("srgan", tmp_path / "first", *short, "--stage", "psnr", "--evaluate_only",
+                  "--load", str(second / "srgan_x2.h5"))
     summary = json.loads((second / "summary.json").read_text())
     assert f"{summary['images'][0]['psnr']:.2f} dB" in text
 
@@ -134,21 +132,22 @@ def test_mistakes_in_the_second_stage_are_met_before_the_first(name, more, words
     assert not (tmp_path / "run" / "psnr" / "config.yaml").exists()
 
 
-def test_a_run_of_both_stages_may_move_and_keeps_its_first_stage(tmp_path, flags, monkeypatch):
+def test_a_run_of_both_stages_may_move_and_keeps_its_first_stage(whole, tmp_path, flags,
+                                                                 monkeypatch):
     train = importlib.import_module("models.srdrm.train").main
-    short = ["--psnr_steps", "4", "--train_steps", "4", "--val_every", "4", "--perceptual_weight",
-             "0"]
     monkeypatch.chdir(tmp_path)
-    train(flags("srdrm", "run", *short))
-    first = (tmp_path / "run" / "psnr" / "srdrm_x2.h5").read_bytes()
-    (tmp_path / "run").rename(tmp_path / "moved")
+    shutil.copytree(str(whole("srdrm")), "moved")
+    first = (tmp_path / "moved" / "psnr" / "srdrm_x2.h5").read_bytes()
+    last = (tmp_path / "moved" / "srdrm_x2_last.h5").read_bytes()
     for folder in ("moved", tmp_path / "moved"):  # finished, and known to be
-        train(flags("srdrm", folder, *short))
+        train(flags("srdrm", folder))
+    assert (tmp_path / "moved" / "srdrm_x2_last.h5").read_bytes() == last
+    more = ["--adversarial_weight", "0.01", "--train_steps", "4"]
     with pytest.raises(UserError) as caught:
-        train(flags("srdrm", "moved", *short, "--adversarial_weight", "0.01"))
+        train(flags("srdrm", "moved", *more))
     advice = re.search(r"or (--stage gan --load moved/psnr/srdrm_x2.h5 --resume no) to start the "
                        r"second stage over", str(caught.value)).group(1)
-    train(flags("srdrm", "moved", *short, "--adversarial_weight", "0.01", *advice.split()))
+    train(flags("srdrm", "moved", *more, *advice.split()))
     assert (tmp_path / "moved" / "psnr" / "srdrm_x2.h5").read_bytes() == first
     config = yaml.safe_load((tmp_path / "moved" / "config.yaml").read_text())
     assert config["adversarial_weight"] == 0.01
@@ -177,10 +176,10 @@ def test_a_loss_that_is_not_finite_stops_the_run_and_keeps_the_last_checkpoint(t
     # The rate grows a hundredfold every two steps.
     growing = ["--stage", "gan", "--lr_schedule", "exponential", "--decay_rate", "100",
                "--decay_step", "2", "--val_every", "1000"]
-    done = call("models.esrgan.train", *flags("esrgan", "run", *growing), cwd=tmp_path)
+    done = call("models.srgan.train", *flags("srgan", "run", *growing), cwd=tmp_path)
     kept = int(re.search(r"^error: a loss is not finite by step \d+: .*; the checkpoint of step "
                          r"(\d+) is kept", done.stderr, re.MULTILINE).group(1))
     assert done.returncode == 2 and kept >= 5
     assert (tmp_path / "run" / "checkpoints" / f"step-{kept}.index").is_file()
-    arrays = read_arrays(tmp_path / "run" / "esrgan_x4_last.h5")
+    arrays = read_arrays(tmp_path / "run" / "srgan_x2_last.h5")
     assert all(np.isfinite(array).all() for layer in arrays.values() for array in layer)

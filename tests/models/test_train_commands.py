@@ -1,10 +1,8 @@
 """The train command of every model: it learns, goes on after a kill, and reports."""
 
+import functools
 import json
-import os
 import signal
-import subprocess
-import sys
 import time
 from pathlib import Path
 
@@ -19,35 +17,43 @@ from common.bicubic import crop_to_multiple, downscale, upscale
 from common.training.events import read_metrics
 from common.weights import read_arrays, read_metadata
 
-ROOT = Path(__file__).resolve().parents[2]
 SHORT = ["--preset", "demo", "--chip", "cpu", "--batch_size", "4", "--train_steps", "12",
          "--val_every", "6", "--val_images", "1", "--log_every", "3", "--warmup_steps", "0"]
 
-# test_gan_training trains the GANs' demos; ESRGAN's has another discriminator there.
-DEMOS = [name for name in models.available() if name == "esrgan" or not models.model(name).stages]
+# test_gan_training trains the GANs' demos, test_esrgan_modelzoo ESRGAN's discriminator.
+DEMOS = [name for name in models.available() if not models.model(name).stages]
 
 
-@pytest.fixture
-def finished(call, small_flags, tmp_path):
-    """Run a model's train command to its end: `finished(name, output, *flags)`; what it said."""
-    def run_to_end(name, output, *more):
-        done = call(f"models.{name}.train", *SHORT, *small_flags(name), "--output_dir", output,
-                    *more, cwd=tmp_path)
+@pytest.fixture(scope="module")
+def finished(call, small_flags):
+    """Run a model's train command to its end: `finished(name, folder, *flags)`; what it said."""
+    def run_to_end(name, folder, *more):
+        done = call(f"models.{name}.train", *SHORT, *small_flags(name), "--output_dir", folder,
+                    *more, cwd=folder.parent)
         assert done.returncode == 0, done.stderr
         return done.stdout
     return run_to_end
 
 
+@pytest.fixture(scope="module")
+def demo(finished, tmp_path_factory):
+    """A run of a model's demo preset: `demo(name)` is its folder and what it said."""
+    @functools.cache
+    def of(name):
+        folder = tmp_path_factory.mktemp("demo") / "run"
+        return folder, finished(name, folder)
+    return of
+
+
 @pytest.mark.parametrize("name", DEMOS)
-def test_the_demo_preset_trains(name, finished, tmp_path):
-    text = finished(name, "run", *models.model(name).quick)
-    rows = read_metrics(tmp_path / "run" / "metrics.jsonl")
-    losses = [row["loss"] for row in rows if "loss" in row]
+def test_the_demo_preset_trains(name, demo):
+    folder, text = demo(name)
+    losses = [row["loss"] for row in read_metrics(folder / "metrics.jsonl") if "loss" in row]
     assert np.isfinite(losses).all() and len(losses) == 4
-    summary = json.loads((tmp_path / "run" / "summary.json").read_text())
+    summary = json.loads((folder / "summary.json").read_text())
     assert summary["model"] == name
     assert np.isfinite([row["psnr"] for row in summary["images"]]).all()
-    assert read_metadata(tmp_path / summary["weights"])["model"] == name
+    assert read_metadata(folder.parent / summary["weights"])["model"] == name
     if name == "bsrn":
         assert Path(summary["weights"]).name == "bsrn_x234.h5"
         assert {row["scale"] for row in summary["images"]} == {2, 3, 4}
@@ -55,22 +61,20 @@ def test_the_demo_preset_trains(name, finished, tmp_path):
             assert words in text
 
 
-@pytest.mark.process
-def test_a_joint_run_that_is_killed_ends_as_one_that_is_not(finished, small_flags, tmp_path, tiny):
-    flags = ["--data_dir", tiny, "--patch_size", "16", "--train_steps", "24"]
-    finished("bsrn", "whole", *flags)
-    broken = subprocess.Popen(
-        [sys.executable, "-m", "models.bsrn.train", *SHORT, *small_flags("bsrn"), "--output_dir",
-         "broken", *map(str, flags)], env={**os.environ, "PYTHONPATH": str(ROOT)},
-        cwd=str(tmp_path), stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+# The other stack restores the same state bit for bit in test_steps.
+@pytest.mark.stack("main")
+def test_a_joint_run_that_is_killed_ends_as_one_that_is_not(demo, finished, small_flags, fork,
+                                                            tmp_path):
+    folder = tmp_path / "broken"
+    broken = fork("-m", "models.bsrn.train", *SHORT, *small_flags("bsrn"), "--output_dir", folder,
+                  cwd=tmp_path)
     while broken.poll() is None:
-        if any(row["step"] >= 12 for row in read_metrics(tmp_path / "broken" / "metrics.jsonl")):
-            broken.send_signal(signal.SIGKILL)
+        if any(row["step"] >= 9 for row in read_metrics(folder / "metrics.jsonl")):
+            broken.kill()
         time.sleep(0.01)
-    assert broken.wait() == -signal.SIGKILL
-    assert "resuming after step" in finished("bsrn", "broken", *flags)
-    ours, theirs = (read_arrays(tmp_path / run / "bsrn_x234_last.h5") for run in ("whole",
-                                                                                  "broken"))
+    assert broken.returncode == -signal.SIGKILL
+    assert "resuming after step" in finished("bsrn", folder)
+    ours, theirs = (read_arrays(run / "bsrn_x234_last.h5") for run in (demo("bsrn")[0], folder))
     assert ours and all((a == b).all() for layer in ours
                         for a, b in zip(ours[layer], theirs[layer]))
 
@@ -97,8 +101,8 @@ def luma_files(tmp_path):
 
 @pytest.mark.parametrize("name", ["vdsr", "srcnn"])
 def test_luma_models_train_on_hdf5_patches(name, luma_files, finished):
-    finished(name, "out", "--dataset", "hdf5", "--scale", "2", "--data_dir", luma_files,
-             "--train_steps", "150", "--val_every", "150", "--log_every", "30")
+    finished(name, luma_files / "out", "--dataset", "hdf5", "--scale", "2", "--data_dir",
+             luma_files, "--train_steps", "150", "--val_every", "150", "--log_every", "30")
     losses = [row["loss"] for row in read_metrics(luma_files / "out" / "metrics.jsonl")
               if "loss" in row]
     assert losses[-1] < 0.9 * losses[0], losses

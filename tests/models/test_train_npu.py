@@ -1,4 +1,4 @@
-"""Every model trained on stand-ins for the adapter: on one NPU, and on two.
+"""Every model trained on a stand-in for the adapter, and each kind of step on two.
 
 The stand-ins (tests/standins) compute on the CPU and really exchange values between processes.
 """
@@ -28,7 +28,9 @@ SHORT = ["--chip", "npu", "--preset", "demo", "--batch_size", "4", "--val_images
          "--op_compiler_cache_mode", "force"]
 # Their discriminators or generators normalise by the batch, of which each process has a share.
 GANS = {name for name in models.available() if models.model(name).stages}
-LOGGED = {name: 7 if name in GANS else 1 for name in models.available()}
+# Of each kind of step: pixels, several scales together, a GAN.
+SHARED = ("bsrn", "edsr", "srgan")
+LOGGED = {name: 7 if name in GANS else 1 for name in SHARED}
 
 # A process that trains one model after the other and records each one's calls of the adapter.
 SERVE = """
@@ -44,10 +46,10 @@ for main, (name, output, flags) in zip(mains, trainings):
 
 
 class Npus:
-    """Trainings in a folder: of every model on `one` NPU and on `two`, and a `long` one of EDSR."""
+    """Trainings in a folder: every model on `one` NPU, some on `two`, and a `long` one of EDSR."""
 
-    def __init__(self, folder, flags):
-        self.folder, self.flags = folder, flags
+    def __init__(self, folder, flags, fork):
+        self.folder, self.flags, self._fork = folder, flags, fork
 
     def environment(self, **env):
         """With the stand-ins in place of the adapter."""
@@ -57,10 +59,8 @@ class Npus:
 
     def serve(self, outputs, *environments):
         """Train all of `outputs` [(model, output, flags)] by processes with these environments."""
-        processes = [subprocess.Popen(
-            [sys.executable, "-c", SERVE, json.dumps(outputs), str(self.folder)],
-            cwd=str(self.folder), env=self.environment(**env), stdout=subprocess.PIPE,
-            stderr=subprocess.PIPE, text=True) for env in environments]
+        processes = [self._fork("-c", SERVE, json.dumps(outputs), self.folder, cwd=self.folder,
+                                env=self.environment(**env)) for env in environments]
         for process in processes:
             _, errors = process.communicate(timeout=900)
             assert process.returncode == 0, errors
@@ -96,12 +96,12 @@ def flags(vgg_file, tiny, small_flags):
 
 
 @pytest.fixture(scope="module")
-def npus(tmp_path_factory, flags, rank_tables):
+def npus(tmp_path_factory, flags, rank_tables, fork):
     """All trainings: three processes serve them."""
     folder = tmp_path_factory.mktemp("npus")
-    npus = Npus(folder, flags)
+    npus = Npus(folder, flags, fork)
     npus.serve([(name, f"{name}_one", flags(name, STEPS)) for name in models.available()], {})
-    npus.serve([*((name, f"{name}_two", flags(name, STEPS)) for name in models.available()),
+    npus.serve([*((name, f"{name}_two", flags(name, STEPS)) for name in SHARED),
                 ("edsr", "long", flags("edsr", LONG))],
                *(rank_tables(folder, 2, rank) for rank in range(2)))
     return npus
@@ -114,13 +114,13 @@ def names(calls):
 
 def test_the_device_is_opened_before_anything_else_and_once(npus):
     """Options, then the device before anything else touches TensorFlow, then training."""
-    calls = npus.calls(f"{models.available()[0]}_one")
+    calls = npus.calls(f"{SHARED[0]}_one")
     assert names(calls) == ["open", "as_default", "NpuLossScaleOptimizer"]
     assert calls[0]["options"] == {"precision_mode": "allow_mix_precision", "deterministic": 1,
                                    "op_compiler_cache_mode": "force"}
     assert calls[0]["device_id"] == 0 and not calls[0]["tensorflow_was_used"]
     for rank in range(2):
-        calls = names(npus.calls(f"{models.available()[0]}_two", rank))
+        calls = names(npus.calls(f"{SHARED[0]}_two", rank))
         opening = [call for call in calls if call in ("open", "as_default",
                                                       "NpuLossScaleOptimizer")]
         assert opening == ["open", "as_default", "NpuLossScaleOptimizer"]
@@ -137,7 +137,7 @@ def test_one_npu(name, npus):
     assert any(call["call"] == "keep_dtype_scope" for call in calls)
 
 
-@pytest.mark.parametrize("name", models.available())
+@pytest.mark.parametrize("name", SHARED)
 def test_two_npus(name, npus):
     said, quiet = (npus.said(f"{name}_two", rank) for rank in range(2))
     assert "device: NPU 0, process 0 of 2" in said and "device: NPU 1, process 1 of 2" in quiet

@@ -1,7 +1,9 @@
 """scripts/benchmark/gan.py: one tiny GAN step through both engines, and its parts."""
 
 import argparse
+import contextlib
 import importlib.util
+import io
 
 import numpy as np
 import pytest
@@ -52,10 +54,34 @@ def made(tiny, tmp_path_factory):
     return options, step, benchmark_gan._weights(step), batch
 
 
-def test_the_step_its_parts_and_pytorch_have_rows(tiny, capsys):
+@pytest.fixture(scope="module")
+def measured(tiny):
+    """(rows, what was printed, [(parts, step)] of each precision) of the measurement."""
+    from common.nn.keras_compat import set_policy
+
+    set_policy("float32")
+    make_parts, build_step, kept, built, said = (benchmark_gan.zoo_parts, benchmark_gan._step, [],
+                                                 [], io.StringIO())
+
+    def step(*arguments):
+        built.append(build_step(*arguments))
+        return built[-1]
+
+    def zoo_parts(*arguments):
+        kept.append((make_parts(*arguments), built[-1]))
+        return kept[-1][0]
+
+    with pytest.MonkeyPatch.context() as patch, contextlib.redirect_stdout(said):
+        patch.setattr(benchmark_gan, "_step", step)
+        patch.setattr(benchmark_gan, "zoo_parts", zoo_parts)
+        rows = benchmark_gan.gan_step("gan_step", tiny)
+    return rows, said.getvalue(), kept
+
+
+def test_the_step_its_parts_and_pytorch_have_rows(measured):
     from common.nn.keras_compat import IS_KERAS_3
 
-    rows = benchmark_gan.gan_step("gan_step", tiny)
+    rows, printed, _ = measured
     timed = {(row["engine"], row["precision"]): row for row in rows if row["seconds"]}
     precisions = ("float32", "bfloat16") if IS_KERAS_3 else ("float32",)
     for precision in precisions:
@@ -67,7 +93,6 @@ def test_the_step_its_parts_and_pytorch_have_rows(tiny, capsys):
         assert "random" in step["vgg_weights"]
         assert "= generator 0." in benchmark_measuring.as_line(parts)
     assert ("sr-zoo", "bfloat16") in timed or not IS_KERAS_3
-    printed = capsys.readouterr().out
     assert "VGG19 has random values" in printed
     if importlib.util.find_spec("torch"):
         assert {("torch", "float32"), ("torch", "bfloat16")} <= set(timed)
@@ -88,16 +113,22 @@ def test_pytorch_that_is_not_installed_is_named(tiny, monkeypatch):
     assert rows["sr-zoo"]["ratio_to_parts"] > 0
 
 
-def test_a_step_in_pytorch_that_weighs_a_loss_otherwise_is_refused(torch, tiny, monkeypatch):
+def test_a_step_in_pytorch_that_weighs_a_loss_otherwise_is_refused(torch, tiny, made, monkeypatch):
+    """PyTorch's own step stands for the zoo's, with which it agrees (above)."""
     torch_gan_step = benchmark_gan.torch_gan_step
+    options, step, _, batch = made
+    features = benchmark_gan._features(options)
 
     def wrong(step, features, options, *rest):
         return torch_gan_step(step, features, argparse.Namespace(
             **{**vars(options), "adversarial_weight": 1.1 * options.adversarial_weight}), *rest)
 
-    monkeypatch.setattr(benchmark_gan, "torch_gan_step", wrong)
+    monkeypatch.setattr(benchmark_gan, "_zoo_step", lambda *_: torch_gan_step(
+        step, features, options, batch, "float32", 1))
     monkeypatch.setattr(benchmark_gan, "zoo_parts", lambda *_: {})
     monkeypatch.setattr(benchmark_gan, "PRECISIONS", ("float32",))
+    benchmark_gan.gan_step("gan_step", tiny)
+    monkeypatch.setattr(benchmark_gan, "torch_gan_step", wrong)
     with pytest.raises(UserError, match="losses differ"):
         benchmark_gan.gan_step("gan_step", tiny)
 
@@ -119,22 +150,14 @@ def test_chains_in_pytorch_answer_as_those_of_keras(torch, made):
             np.testing.assert_allclose(answer, truth, rtol=1e-3, atol=1e-5)
 
 
-def test_each_part_does_its_work(made):
+def test_each_part_does_its_work(made, measured):
     from common.nn.keras_compat import tf
     from common.training.losses import l1, perceptual
 
-    options, step, weights, batch = made
-    built, build_step = [], benchmark_gan._step
-
-    def spy(*arguments):
-        built.append(build_step(*arguments))
-        return built[-1]
-
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(benchmark_gan, "_step", spy)
-        parts = benchmark_gan.zoo_parts(options, weights, batch)
+    options, step, _, batch = made
+    parts, built = measured[2][0]
     assert set(parts) == PARTS
-    networks = built[0].trained, built[0].discriminator
+    networks = built.trained, built.discriminator
     for part, learns in (("generator", 0), ("discriminator", 1)):
         before = [network.get_weights() for network in networks]
         assert parts[part]() is None

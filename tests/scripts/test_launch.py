@@ -3,12 +3,9 @@
 The main stack is asked all of it, the other that workers learn together and see one that is lost.
 """
 
-import importlib
 import os
 import signal
 import socket
-import subprocess
-import sys
 import time
 from pathlib import Path
 
@@ -21,8 +18,6 @@ from common.training.events import read_metrics
 from common.weights import read_arrays
 from scripts import launch
 
-ROOT = Path(__file__).resolve().parents[2]
-
 TRAIN = ["--preset", "demo", "--chip", "cpu", "--batch_size", "4", "--train_steps", "8",
          "--val_every", "8", "--val_images", "1", "--log_every", "4", "--warmup_steps", "0",
          "--patch_size", "16"]
@@ -31,19 +26,28 @@ SMALL = {"edsr": ["--num_blocks", "1", "--num_filters", "4"],
 
 
 @pytest.fixture
-def start():
-    """Start a Python process; what is left of it is killed in the end."""
+def start(fork):
+    """Start a process; what is left of it is killed in the end."""
     processes = []
 
-    def started(*arguments, cwd, env=None):
-        processes.append(subprocess.Popen(
-            [sys.executable, *arguments], cwd=str(cwd), text=True, stdout=subprocess.PIPE,
-            stderr=subprocess.PIPE, env={**os.environ, "PYTHONPATH": str(ROOT), **(env or {})}))
+    def started(*arguments, **kwargs):
+        processes.append(fork(*arguments, **kwargs))
         return processes[-1]
 
     yield started
     for process in processes:
         process.kill()
+
+
+@pytest.fixture
+def finish(start):
+    """Run a process to its end, which is a good one; what it said on both streams."""
+    def finished(*arguments, **kwargs):
+        process = start(*arguments, **kwargs)
+        said = process.communicate()
+        assert process.returncode == 0, said[1]
+        return "".join(said)
+    return finished
 
 
 # In place of two GPUs: two devices that TensorFlow makes of the CPU.
@@ -74,16 +78,14 @@ def losses(folder):
     return [row["loss"] for row in read_metrics(folder / "metrics.jsonl") if "loss" in row]
 
 
-@pytest.mark.parametrize("name", ["edsr", pytest.param("bsrn", marks=pytest.mark.stack("main"))])
-def test_two_workers_and_two_devices_learn_what_one_device_does(name, run, call, tmp_path, tiny):
+# What the main stack's EDSR has of it: two workers below, two devices in test_steps.
+@pytest.mark.parametrize("name", [pytest.param("edsr", marks=pytest.mark.stack("ascend")),
+                                  pytest.param("bsrn", marks=pytest.mark.stack("main"))])
+def test_two_workers_and_two_devices_learn_what_one_device_does(name, finish, call, tmp_path, tiny):
     train = [f"models.{name}.train", *TRAIN, *SMALL[name], "--data_dir", str(tiny), "--output_dir"]
-    here = importlib.import_module(train[0]).main
-    for result in (
-            call(here, *train[1:], "one", cwd=tmp_path),
-            run("-m", "scripts.launch", "--workers", "2", "python", "-m", *train, "workers",
-                cwd=tmp_path),
-            run("-c", TWO_DEVICES, *train, "devices", cwd=tmp_path)):
-        assert result.returncode == 0, result.stderr
+    assert call(*train, "one", cwd=tmp_path).returncode == 0
+    finish(*LAUNCH, "-m", *train, "workers", cwd=tmp_path)
+    finish("-c", TWO_DEVICES, *train, "devices", cwd=tmp_path)
     alone = losses(tmp_path / "one")
     assert len(alone) == 2
     for several in ("workers", "devices"):
@@ -91,6 +93,7 @@ def test_two_workers_and_two_devices_learn_what_one_device_does(name, run, call,
         assert losses(tmp_path / several) == pytest.approx(alone, rel=1e-4)
 
 
+LAUNCH = ["-m", "scripts.launch", "--workers", "2", "python"]
 LONG = ["-m", "models.edsr.train", *TRAIN, *SMALL["edsr"], "--train_steps", "60", "--val_every",
         "60", "--save_every", "5", "--data_dir"]
 
@@ -103,10 +106,15 @@ def wait_for_step(folder, step, process):
 
 
 @pytest.mark.stack("main")
-def test_a_worker_that_is_killed_ends_all_and_all_go_on_together(run, start, tmp_path, tiny):
-    launch = ["-m", "scripts.launch", "--workers", "2", "python", *LONG, str(tiny), "--output_dir"]
-    assert run(*launch, "whole", cwd=tmp_path).returncode == 0
-    process = start(*launch, "broken", cwd=tmp_path)
+def test_a_worker_that_is_killed_ends_all_and_all_go_on_together(finish, start, call, tmp_path,
+                                                                 tiny):
+    train = [*LONG, str(tiny), "--output_dir"]
+    assert call(*train[1:], "one", cwd=tmp_path).returncode == 0
+    finish(*LAUNCH, *train, "whole", cwd=tmp_path)
+    same(tmp_path / "one", tmp_path / "whole", 1e-5)
+    assert losses(tmp_path / "whole") == pytest.approx(losses(tmp_path / "one"), rel=1e-4)
+
+    process = start(*LAUNCH, *train, "broken", cwd=tmp_path)
     wait_for_step(tmp_path / "broken", 20, process)
     workers = Path(f"/proc/{process.pid}/task/{process.pid}/children").read_text().split()
     assert len(workers) == 2
@@ -116,8 +124,7 @@ def test_a_worker_that_is_killed_ends_all_and_all_go_on_together(run, start, tmp
     assert process.returncode == 128 + signal.SIGKILL and time.monotonic() - began < 30
     assert "error: worker 1 was killed by SIGKILL; stopping the others" in errors
     assert "Traceback" not in errors
-    again = run(*launch, "broken", cwd=tmp_path)
-    assert again.returncode == 0 and "resuming after step" in again.stdout + again.stderr
+    assert "resuming after step" in finish(*LAUNCH, *train, "broken", cwd=tmp_path)
     same(tmp_path / "whole", tmp_path / "broken", 0)
 
 
@@ -195,8 +202,8 @@ def test_machines_that_share_no_folder_train_both_stages(start, tmp_path, tiny):
 
 
 @pytest.mark.stack("main")
-def test_a_command_that_fails_ends_all_with_its_status(run, tmp_path):
-    result = run("-m", "scripts.launch", "--workers", "2", "python", "-m", "models.edsr.train",
-                 "--no_such_option", "1", cwd=tmp_path)
-    assert result.returncode == 2 and "Traceback" not in result.stderr
-    assert "unknown option --no_such_option" in result.stdout + result.stderr
+def test_a_command_that_fails_ends_all_with_its_status(start, tmp_path):
+    process = start(*LAUNCH, "-m", "models.edsr.train", "--no_such_option", "1", cwd=tmp_path)
+    said = "".join(process.communicate())
+    assert process.returncode == 2 and "Traceback" not in said
+    assert "unknown option --no_such_option" in said

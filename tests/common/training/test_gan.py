@@ -5,7 +5,7 @@ import pytest
 
 import models
 from common.nn.keras_compat import keras, set_seed, tf
-from common.nn.layers import ShiftScale
+from common.nn.layers import ShiftScale, SpectralConv2D
 from common.training.checkpoints import Checkpoints
 from common.training.ema import Ema
 from common.training.gan import AdversarialStep, Term
@@ -20,11 +20,13 @@ def generator():
     return models.create("edsr", 2, num_blocks=1, num_filters=8)
 
 
-def discriminator():
+def discriminator(spectral=False):
     """Without biases of no consequence: Adam would make much of the rounding in their gradients."""
     image = keras.Input((32, 32, 3))
     x = ShiftScale(-127.5, 1 / 127.5)(image)
     x = keras.layers.LeakyReLU(0.2)(keras.layers.Conv2D(8, 4, 2, padding="same")(x))
+    if spectral:
+        x = SpectralConv2D(8, 3)(x)
     x = keras.layers.Conv2D(8, 4, 2, padding="same", use_bias=False)(x)
     x = keras.layers.LeakyReLU(0.2)(keras.layers.BatchNormalization(momentum=0.9)(x))
     return keras.Model(image, keras.layers.Dense(1, use_bias=False)(keras.layers.Flatten()(x)))
@@ -127,7 +129,7 @@ def test_the_average_starts_at_the_weights_and_follows_them(batches):
 def test_a_restored_step_goes_on_bit_for_bit(batches, tmp_path):
     def fresh():
         set_seed(3)
-        g, d = generator(), discriminator()
+        g, d = generator(), discriminator(spectral=True)
         step = AdversarialStep(g, d, (adam(), adam()), [Term("pixel", 1.0, l1)], "vanilla",
                                label_noise=0.2, ema=Ema(g, generator(), 0.9))
         step.set_learning_rate(*RATES)

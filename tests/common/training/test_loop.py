@@ -1,12 +1,9 @@
 """Training as a user runs it: real photographs, kills, restarts and mistakes."""
 
 import json
-import os
 import random
 import shutil
 import signal
-import subprocess
-import sys
 import time
 from pathlib import Path
 
@@ -19,10 +16,14 @@ from common.training.events import read_metrics
 from common.training.loop import Loop
 from common.weights import read_arrays, read_metadata
 
-ROOT = Path(__file__).resolve().parents[3]
 NETWORK = ["--num_blocks", "1", "--num_filters", "8", "--res_scale", "1", "--chip", "cpu"]
 SHORT = ["--train_steps", "40", "--patch_size", "12", "--batch_size", "4", "--val_every", "10",
          "--save_every", "5", "--log_every", "5", "--learning_rate", "0.001", "--ema_decay", "0.5"]
+
+
+@pytest.fixture(scope="module", autouse=True)
+def no_curves():
+    """Here they are drawn."""
 
 
 @pytest.fixture(scope="module")
@@ -62,13 +63,11 @@ def unbroken(call, photos, tmp_path_factory):
 
 
 @pytest.fixture
-def start(photos, tmp_path):
+def start(fork, photos, tmp_path):
     """Start the same training as a process, which writes to `run`."""
     def of(*flags):
-        return subprocess.Popen(
-            [sys.executable, "-m", "models.edsr.train", "--data_dir", str(photos), "--output_dir",
-             "run", *NETWORK, *SHORT, *flags], cwd=str(tmp_path), stdout=subprocess.PIPE, text=True,
-            stderr=subprocess.DEVNULL, env={**os.environ, "PYTHONPATH": str(ROOT)})
+        return fork("-m", "models.edsr.train", "--data_dir", photos, "--output_dir", "run",
+                    *NETWORK, *SHORT, *flags, cwd=tmp_path)
     return of
 
 
@@ -144,7 +143,7 @@ def test_killed_at_random_and_started_again_ends_with_the_same_bits(unbroken, st
     process = start()
     while process.poll() is None:
         if any(row["step"] >= kill_at for row in read_metrics(metrics)):
-            process.send_signal(signal.SIGKILL)
+            process.kill()
             break
         time.sleep(0.005)
     process.communicate()
@@ -186,7 +185,7 @@ def test_sigterm_saves_and_ends(start, tmp_path):
     while not read_metrics(tmp_path / "run" / "metrics.jsonl"):
         assert process.poll() is None
         time.sleep(0.05)
-    process.terminate()
+    process.send_signal(signal.SIGTERM)
     output = process.communicate(timeout=60)[0]
     assert process.returncode == 128 + signal.SIGTERM
     assert "the same command goes on from there" in output

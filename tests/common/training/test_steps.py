@@ -3,6 +3,7 @@ import pytest
 
 import models
 from common.nn.keras_compat import IS_KERAS_3, keras, policy_scope, set_seed, tf
+from common.training.checkpoints import Checkpoints
 from common.training.ema import averaged
 from common.training.losses import PIXEL_LOSSES, charbonnier, l1, mse
 from common.training.steps import PixelStep, adam, clip_gradients
@@ -139,6 +140,31 @@ def test_each_head_trains_its_own_layers(photo):
     assert not {"last_conv_x3", "upscale_x3_conv1"} & changed
 
 
+def test_a_restored_step_of_several_scales_goes_on_bit_for_bit(photo, tmp_path):
+    def fresh():
+        set_seed(0)
+        model = models.create("bsrn", (2, 3), num_features=4, num_states=4, num_recursions=2)
+        step = PixelStep(model, adam(), l1, heads={
+            scale: keras.Model(model.input, model.output[f"x{scale}"]) for scale in (2, 3)})
+        step.set_learning_rate(1e-3)
+        return step, Checkpoints(tmp_path, step.tracked)
+
+    lr, hr = batch(photo)
+    batches = {2: (lr, hr), 3: (lr[:, :8, :8], hr[:, :24, :24])}
+    step, checkpoints = fresh()
+    for scale in (2, 2, 3):
+        step(batches[scale], scale)
+    checkpoints.save(3)
+    other, restored = fresh()
+    assert restored.restore_latest() == 3
+    for each in (step, other):
+        each.set_learning_rate(1e-3)
+        for scale in (3, 2):
+            each(batches[scale], scale)
+    for a, b in zip(step.model.get_weights(), other.model.get_weights()):
+        np.testing.assert_array_equal(a, b)
+
+
 def test_mixed_precision_learns_like_float32(photo):
     plain = learn(photo, "float32")
     # TensorFlow 2.6.5 has no bfloat16 convolution on a CPU.
@@ -204,7 +230,8 @@ print("same u")
 """
 
 
-def test_two_devices_train_as_one_and_share_the_u_of_spectral_normalisation(run, tmp_path):
-    result = run("-c", TWO_DEVICES, cwd=tmp_path)
-    assert result.returncode == 0, result.stderr[-2000:]
-    assert "same weights" in result.stdout and "same u" in result.stdout
+def test_two_devices_train_as_one_and_share_the_u_of_spectral_normalisation(fork, tmp_path):
+    process = fork("-c", TWO_DEVICES, cwd=tmp_path)
+    said, errors = process.communicate()
+    assert process.returncode == 0, errors[-2000:]
+    assert "same weights" in said and "same u" in said

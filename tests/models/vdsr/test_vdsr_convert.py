@@ -23,7 +23,10 @@ def official(shared, tmp_path_factory):
     return path
 
 
-@pytest.mark.parametrize("scale, published", [(2, 37.53), (3, 33.66), (4, 31.35)])
+# One network for all scales: one of them shows that the other stack computes it alike.
+@pytest.mark.parametrize("scale, published", [
+    pytest.param(2, 37.53, marks=pytest.mark.stack("main")), (3, 33.66),
+    pytest.param(4, 31.35, marks=pytest.mark.stack("main"))])
 def test_the_authors_weights_have_the_published_psnr_on_set5(official, shared, scale, published):
     upscale = Upscaler(models.load(official, scale))
     pairs = open_images("paired", shared / "data" / "Set5", scale)
