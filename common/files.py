@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 import functools
 import hashlib
+import json
+import math
 import os
 import platform
 import re
@@ -13,9 +16,11 @@ import tempfile
 import time
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 from common.cli import UserError
 
+_NO_ROOM = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
 ABANDONED = 86400  # seconds without a change after which a temporary counts as left behind
 
 # .<name>.tmp-<machine>-<process>-<random>; see `temporary_prefix`.
@@ -27,23 +32,26 @@ _swept = set()
 def atomic_path(path: str | Path) -> Iterator[Path]:
     """Yield a temporary path with the same suffix, renamed to `path` if the block succeeds.
 
-    A missing folder is created. After an error the temporary is gone and an older file unchanged.
+    A missing folder is created. The file is on the disk before it gets its name. After an error the
+    temporary is gone and an older file unchanged.
+
+    Raises:
+        UserError: the disk is full, or the file cannot be put there.
     """
     path = Path(path)
     make_folder(path.parent)
-    handle, name = tempfile.mkstemp(prefix=temporary_prefix(path.parent, path.stem),
-                                    suffix=path.suffix, dir=str(path.parent))
-    os.close(handle)
-    temporary = Path(name)
-    try:
-        yield temporary
-        with open(temporary, "rb+") as file:
-            os.fsync(file.fileno())
-        os.chmod(temporary, 0o666 & ~_umask())
-        os.replace(temporary, path)
-    finally:
-        if temporary.exists():
-            temporary.unlink()
+    with full_disk(path):
+        handle, name = tempfile.mkstemp(prefix=temporary_prefix(path.parent, path.stem),
+                                        suffix=path.suffix, dir=str(path.parent))
+        os.close(handle)
+        temporary = Path(name)
+        try:
+            yield temporary
+            os.chmod(temporary, 0o666 & ~_umask())
+            put_in_place(temporary, path)
+        finally:
+            if temporary.exists():
+                temporary.unlink()
 
 
 @contextlib.contextmanager
@@ -51,24 +59,80 @@ def atomic_folder(path: str | Path) -> Iterator[Path]:
     """Yield a temporary folder, renamed to `path` if the block succeeds.
 
     It replaces an older folder completely; after an error the older one is unchanged.
+
+    Raises:
+        UserError: the disk is full.
     """
     path = Path(path)
-    make_folder(path.parent)
-    beside = Path(tempfile.mkdtemp(prefix=temporary_prefix(path.parent, path.name),
-                                   dir=str(path.parent)))
-    temporary, older = beside / "new", beside / "old"
-    try:
+    with temporary_folder(path) as beside, full_disk(path):
+        temporary, older = beside / "new", beside / "old"
         temporary.mkdir()
         yield temporary
-        for file in temporary.rglob("*"):
-            if file.is_file():
-                with open(file, "rb+") as opened:
-                    os.fsync(opened.fileno())
+        for entry in [*temporary.rglob("*"), temporary]:
+            _sync(entry)
         if path.exists():
             os.replace(path, older)
         os.replace(temporary, path)
+        _sync(path.parent)
+
+
+@contextlib.contextmanager
+def temporary_folder(path: str | Path) -> Iterator[Path]:
+    """Yield a temporary folder beside `path`, which is removed at the end."""
+    path = Path(path)
+    make_folder(path.parent)
+    with full_disk(path):
+        beside = Path(tempfile.mkdtemp(prefix=temporary_prefix(path.parent, path.name),
+                                       dir=str(path.parent)))
+    try:
+        yield beside
     finally:
         shutil.rmtree(beside, ignore_errors=True)
+
+
+def put_in_place(temporary: str | Path, path: str | Path) -> None:
+    """Give a file that is written its name, once it is on the disk.
+
+    Raises:
+        UserError: the disk is full, or something else of that name is in the way.
+    """
+    with full_disk(path):
+        _sync(temporary)
+    try:
+        os.replace(temporary, path)
+    except OSError as error:
+        raise UserError(f"cannot write {path}: {error.strerror}") from error
+    _sync(Path(path).parent)
+
+
+@contextlib.contextmanager
+def full_disk(path: str | Path) -> Iterator[None]:
+    """Name the file whose writing a full disk, a quota or a limit on file sizes ends in the block.
+
+    Raises:
+        UserError: in place of that error.
+    """
+    try:
+        yield
+    except OSError as error:
+        if error.errno not in _NO_ROOM:
+            raise
+        raise UserError(f"cannot write {path}: {error.strerror}; make room and repeat the "
+                        "command") from error
+
+
+def _sync(path):
+    """Wait until a file or a folder's list of names is on the disk."""
+    if not os.path.isdir(path):
+        with open(path, "rb+") as file:
+            os.fsync(file.fileno())
+        return
+    with contextlib.suppress(OSError):  # not all file systems can
+        handle = os.open(path, os.O_RDONLY)
+        try:
+            os.fsync(handle)
+        finally:
+            os.close(handle)
 
 
 def temporary_prefix(folder: str | Path, name: str) -> str:
@@ -104,6 +168,38 @@ def write_text(path: str | Path, text: str) -> None:
     """Write a UTF-8 text file atomically."""
     with atomic_path(path) as temporary:
         temporary.write_text(text, encoding="utf-8")
+
+
+def write_bytes(path: str | Path, data: bytes) -> None:
+    """Write a binary file atomically."""
+    with atomic_path(path) as temporary:
+        temporary.write_bytes(data)
+
+
+def write_json(path: str | Path, value: Any) -> None:
+    """Write JSON atomically; numbers that are not finite become null, see `finite`."""
+    write_text(path, json.dumps(finite(value), indent=2, allow_nan=False) + "\n")
+
+
+def finite(value: Any) -> Any:
+    """A value for JSON: infinite numbers and NaN, which JSON does not have, become None."""
+    if isinstance(value, dict):
+        return {key: finite(item) for key, item in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [finite(item) for item in value]
+    return None if isinstance(value, float) and not math.isfinite(value) else value
+
+
+def sha256(path: str | Path) -> str | None:
+    """The SHA-256 of a file in hexadecimal digits; None where there is no such file."""
+    digest = hashlib.sha256()
+    try:
+        with open(path, "rb") as file:
+            for block in iter(lambda: file.read(1 << 20), b""):
+                digest.update(block)
+    except (FileNotFoundError, NotADirectoryError, IsADirectoryError):
+        return None
+    return digest.hexdigest()
 
 
 def make_folder(path: str | Path) -> Path:

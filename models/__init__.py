@@ -9,6 +9,9 @@ the size, nominally in [0, 255] and not clipped.
 
 from __future__ import annotations
 
+import common  # noqa: F401 - Ctrl-C has no traceback from here on
+
+# isort: split
 import importlib
 import importlib.util
 import inspect

@@ -1,6 +1,7 @@
 """The frame of every model's `train.py`: flags to options, options to one run or several."""
 
 import sys
+import time
 from dataclasses import replace
 from pathlib import Path
 
@@ -22,6 +23,7 @@ def training_command(recipe, argv):
     Raises:
         UserError: as `flags.parse` and `run.train`.
     """
+    began = time.monotonic()
     options = read_options(recipe, recipe.translate(argv), f"python -m models.{recipe.name}.train")
     if options.load:
         path = catalogue.find(options.load)
@@ -44,7 +46,7 @@ def training_command(recipe, argv):
             for stage in stages[1:]:
                 check_later_stage(recipe, stage, device, cache)
             for stage in stages:
-                train(recipe, stage, device, cache)
+                train(recipe, stage, device, cache, began)
 
 
 def read_options(recipe, argv, prog):

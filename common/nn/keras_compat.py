@@ -5,13 +5,16 @@ from __future__ import annotations
 import os
 import warnings
 from collections.abc import Callable, Sequence
+from pathlib import Path
 
 os.environ["KERAS_BACKEND"] = "tensorflow"  # a user's own keras.json may name another
 
+import h5py  # noqa: E402
 import tensorflow as tf  # noqa: E402
 from tensorflow import keras  # noqa: E402
 
 IS_KERAS_3 = keras.__version__.startswith("3.")
+METADATA = "sr_zoo"  # attribute of an `.h5` of the zoo: JSON of the model's name, scale and options
 Tensor = tf.Tensor  # for type hints: what layers take and return
 
 
@@ -61,24 +64,38 @@ class policy_scope:  # noqa: N801 - reads as a statement
 def save_h5(model: keras.Model, path: str | os.PathLike) -> None:
     """Write an uncompiled model as one `.h5` that stock `load_model` opens on this stack.
 
+    Written plainly: on a full disk a file that HDF5 writes itself can crash the process.
+    """
+    Path(path).write_bytes(h5_image(model))
+
+
+def h5_image(model: keras.Model) -> bytes:
+    """The bytes of the `.h5` of a model, with the zoo's description of it if it has one.
+
     A model of mixed precision is written as its float32 twin, so that the file means the same
     everywhere; its variables are float32 in any case.
     """
+    metadata = getattr(model, "zoo_metadata", None)
     text = model.to_json()
     plain = text.replace('"mixed_float16"', '"float32"').replace('"mixed_bfloat16"', '"float32"')
     if plain != text:
         twin = keras.models.model_from_json(plain)
         twin.set_weights(model.get_weights())
         model = twin
-    if IS_KERAS_3:
-        from keras.src.legacy.saving import legacy_h5_format
+    with h5py.File("memory.h5", "w", driver="core", backing_store=False) as file:
+        if IS_KERAS_3:
+            from keras.src.legacy.saving import legacy_h5_format
 
-        # model.save() does the same, but warns that .h5 is a legacy format.
-        legacy_h5_format.save_model_to_hdf5(model, str(path), include_optimizer=False)
-    else:
-        with warnings.catch_warnings():  # it warns that custom layers may have masks
-            warnings.simplefilter("ignore")
-            model.save(str(path), save_format="h5", include_optimizer=False)
+            # model.save() does the same, but warns that .h5 is a legacy format.
+            legacy_h5_format.save_model_to_hdf5(model, file, include_optimizer=False)
+        else:
+            with warnings.catch_warnings():  # it warns that custom layers may have masks
+                warnings.simplefilter("ignore")
+                model.save(file, save_format="h5", include_optimizer=False)
+        if metadata:
+            file.attrs[METADATA] = metadata
+        file.flush()
+        return file.id.get_file_image()
 
 
 def layer_variables(layer: keras.layers.Layer) -> list:

@@ -1,20 +1,30 @@
 """Training state on disk: the last few checkpoints and the best, whole after any kill."""
 
 import logging
+import re
 from pathlib import Path
 
 import numpy as np
 
 from common.cli import UserError
+from common.files import put_in_place, temporary_folder, write_text
 from common.nn.keras_compat import tf
+from common.training.checkpoint_files import (
+    checkpoints_in,
+    named_checkpoints,
+    read_sealed,
+    remove,
+    step_of,
+    write_sealed,
+)
+
+_NO_ROOM = re.compile("No space left on device|Disk quota exceeded|File too large")
 
 log = logging.getLogger("sr_zoo")
 
 
 class Checkpoints:
     """Model, optimizer, step and best metric of a run in `<folder>/step-N.*` and `<folder>/best/`.
-
-    TensorFlow writes each file under a temporary name and renames it, and only then points to it.
 
     Args:
         folder: where.
@@ -27,18 +37,24 @@ class Checkpoints:
         # 32 bits, since an NPU has no others; `beats_best` rounds in the same way.
         self.best = tf.Variable(-1.0, dtype=tf.float32, trainable=False, name="best")
         self.tracked = [*tracked.values(), self.step, self.best]
+        self.record = {}
         self._checkpoint = tf.train.Checkpoint(step=self.step, best=self.best, **tracked)
         # TensorFlow creates it on first use, with a collective: all processes must do so here.
         self._checkpoint.save_counter.numpy()
-        self._last = tf.train.CheckpointManager(self._checkpoint, str(folder), max_to_keep=keep,
-                                                checkpoint_name="step")
-        self._best = tf.train.CheckpointManager(self._checkpoint, str(Path(folder) / "best"),
-                                                max_to_keep=1, checkpoint_name="step")
+        self._folder, self._keep = Path(folder), keep
 
-    def save(self, step):
-        """Keep the state after `step` optimizer steps."""
+    def save(self, step, record=None):
+        """Keep the state after `step` optimizer steps, and the record of the run so far.
+
+        Args:
+            step: how many.
+            record: a dict for JSON, which is `record` again when this checkpoint is restored.
+
+        Raises:
+            UserError: the disk is full.
+        """
         self.step.assign(step)
-        self._last.save(checkpoint_number=step)
+        self._write(self._folder, step, self._keep, record or {})
 
     def beats_best(self, metric):
         """Whether a metric is better than the best so far."""
@@ -48,28 +64,30 @@ class Checkpoints:
         """Keep the state as the best so far, with its metric."""
         self.step.assign(step)
         self.best.assign(metric)
-        self._best.save(checkpoint_number=step)
+        self._write(self._folder / "best", step, 1, {})
 
     def forget_best(self):
         """Make the next validation the best so far."""
         self.best.assign(-1.0)
 
+    def newest(self):
+        """The step of the newest checkpoint, 0 if there is none."""
+        return max(map(step_of, checkpoints_in(self._folder)), default=0)
+
     def restore_latest(self):
-        """Restore the newest checkpoint that can be read; return its step, 0 if there is none.
+        """Restore the newest checkpoint that is whole; return its step, 0 if there is none.
 
         Raises:
             UserError: there are checkpoints, but none fits or can be read.
         """
-        paths = list(reversed(self._last.checkpoints))
-        for path in paths:
-            try:
-                return self.restore(path)
-            except UserError as error:
-                log.warning("%s; trying an older one", error)
-        if paths:
-            raise UserError(f"no checkpoint in {self._last.directory} can be restored; --resume no "
-                            "starts over")
-        return 0
+        return self._restore_first(checkpoints_in(self._folder), self._folder)
+
+    def restore_best(self):
+        """Restore the best state so far; return whether there is one that can be read."""
+        try:
+            return bool(self._restore_first(checkpoints_in(self._folder / "best"), self._folder))
+        except UserError:
+            return False
 
     def restore(self, path):
         """Restore one checkpoint: its path without suffix, or a folder that holds some.
@@ -80,28 +98,67 @@ class Checkpoints:
         Raises:
             UserError: nothing there, damaged, or of another network or optimizer.
         """
-        prefix = find_checkpoint(path)
+        return self._restore_first(named_checkpoints(path), path)
+
+    def _restore_first(self, paths, folder):
+        """Restore the first that is whole, else the first without a whole record."""
+        for path in paths:
+            record = read_sealed(f"{path}.json")
+            try:
+                if record is None:
+                    raise UserError(f"checkpoint {path} is damaged: {path.name}.json")
+                return self._read(path, record)
+            except UserError as error:
+                if len(paths) > 1:
+                    log.warning("%s; trying an older one", error)
+                elif record is not None:
+                    raise
+        for path in paths:
+            if read_sealed(f"{path}.json") is None:
+                try:
+                    return self._read(path, {})
+                except UserError as error:
+                    if len(paths) == 1:
+                        raise
+                    log.warning("%s", error)
+        if paths:
+            raise UserError(f"no checkpoint in {folder} can be restored; --resume no starts over")
+        return 0
+
+    def _read(self, path, record):
         try:
-            self._checkpoint.restore(prefix).assert_existing_objects_matched()
+            self._checkpoint.restore(str(path)).assert_existing_objects_matched()
         except (tf.errors.OpError, ValueError, IndexError, AssertionError) as error:
-            raise UserError(f"checkpoint {prefix} is damaged or of another network "
+            raise UserError(f"checkpoint {path} is damaged or of another network "
                             f"({type(error).__name__})") from error
+        self.record = record
         return int(self.step.numpy())
+
+    def _write(self, folder, step, keep, record):
+        """Write beside, and move into place file by file; the index, by which it counts, last."""
+        name = f"step-{step}"
+        with temporary_folder(folder / name) as beside:
+            try:
+                self._checkpoint.write(str(beside / name))
+            except tf.errors.OpError as error:
+                full = _NO_ROOM.search(error.message)
+                if not full:
+                    raise
+                raise UserError(f"cannot write the checkpoint {folder / name}: {full.group()}; "
+                                "make room and repeat the command") from error
+            write_sealed(beside / f"{name}.json", record)
+            for path in sorted(beside.iterdir(), key=lambda path: path.suffix == ".index"):
+                put_in_place(path, folder / path.name)
+        # What lies ahead of the step could not be read, or the run would have gone on from there.
+        kept = [path for path in checkpoints_in(folder) if step_of(path) <= step][:keep]
+        for path in checkpoints_in(folder):
+            if path not in kept:
+                remove(path)
+        # For other programs that look for checkpoints; nothing here reads it.
+        write_text(folder / "checkpoint", f'model_checkpoint_path: "{name}"\n' + "".join(
+            f'all_model_checkpoint_paths: "{path.name}"\n' for path in reversed(kept)))
 
 
 def find_checkpoint(path):
-    """The prefix of the checkpoint that a user names: prefix, one of its files, or a folder.
-
-    Raises:
-        UserError: no checkpoint there.
-    """
-    path = Path(path)
-    if path.suffix in (".h5", ".keras"):
-        raise UserError(f"{path} holds weights, not a run; start from them with --load")
-    for folder in (path, path / "checkpoints"):
-        if folder.is_dir() and tf.train.latest_checkpoint(str(folder)):
-            return tf.train.latest_checkpoint(str(folder))
-    prefix = path.with_suffix("") if path.suffix == ".index" else path
-    if prefix.name and Path(f"{prefix}.index").is_file():
-        return str(prefix)
-    raise UserError(f"no checkpoint at {path}; name a run's folder or a checkpoint without suffix")
+    """The prefix of the newest checkpoint that a user names; see `named_checkpoints`."""
+    return str(named_checkpoints(path)[0])

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from tqdm import tqdm
 
-from common.files import write_text
+from common.files import finite, full_disk, write_text
 
 log = logging.getLogger("sr_zoo")
 
@@ -17,6 +17,18 @@ class _TqdmHandler(logging.Handler):
 
     def emit(self, record):
         tqdm.write(self.format(record))
+
+
+class _FileHandler(logging.FileHandler):
+    """Lines in a file; a full disk ends the run with one line, not with tracebacks."""
+
+    def handleError(self, record):  # noqa: N802 - logging's name
+        with full_disk(self.baseFilename):
+            raise
+
+    def close(self):
+        with contextlib.suppress(OSError):
+            super().close()
 
 
 @contextlib.contextmanager
@@ -31,7 +43,7 @@ def log_to_console():
 @contextlib.contextmanager
 def log_file(path):
     """Within `with`, the zoo's log lines go to the end of a file too."""
-    with _handler(logging.FileHandler(path, encoding="utf-8")) as handler:
+    with _handler(_FileHandler(path, encoding="utf-8")) as handler:
         handler.setFormatter(logging.Formatter("%(asctime)s %(message)s"))
         yield
 
@@ -49,26 +61,35 @@ def _handler(handler):
 class Metrics:
     """`metrics.jsonl` (one object per logged step or validation) and TensorBoard scalars.
 
+    Numbers that are not finite are null in the file.
+
     Args:
         folder: the run's folder.
         step: the step a run resumes after; rows that an interrupted run wrote later are dropped.
+        rows: those until then, of the checkpoint; None: as the file has them.
     """
 
-    def __init__(self, folder, step=0):
+    def __init__(self, folder, step=0, rows=None):
         from common.nn.keras_compat import tf
 
         self.path = Path(folder) / "metrics.jsonl"
-        self.rows = [row for row in read_metrics(self.path) if row["step"] <= step]
-        write_text(self.path, "".join(json.dumps(row) + "\n" for row in self.rows))
+        rows = read_metrics(self.path) if rows is None else rows
+        self.rows = [row for row in rows if row["step"] <= step]
+        write_text(self.path, "".join(_line(row) for row in self.rows))
         self._file = self.path.open("a", encoding="utf-8", buffering=1)
         self._tensorboard = tf.summary.create_file_writer(str(Path(folder) / "logs"))
         self._summary = tf.summary
 
     def add(self, step, **values):
-        """Record the scalars of a step."""
-        row = {"step": step, **values}
+        """Record the scalars of a step.
+
+        Raises:
+            UserError: the disk is full.
+        """
+        row = finite({"step": step, **values})
         self.rows.append(row)
-        self._file.write(json.dumps(row) + "\n")
+        with full_disk(self.path):
+            self._file.write(_line(row))
         with self._tensorboard.as_default():
             for name, value in values.items():
                 self._summary.scalar(name, value, step=step)
@@ -80,17 +101,22 @@ class Metrics:
 
     def close(self):
         """Flush and close the files."""
+        with contextlib.suppress(OSError):  # its rows are in the checkpoints
+            self._file.close()
         self._tensorboard.close()
-        self._file.close()
 
 
 def read_metrics(path):
-    """The rows of a `metrics.jsonl`; a last line cut off by a kill is left out."""
+    """The rows of a `metrics.jsonl`; lines that are damaged or cut off are left out."""
     rows = []
     if Path(path).is_file():
-        for line in Path(path).read_text(encoding="utf-8").splitlines():
-            try:
-                rows.append(json.loads(line))
-            except ValueError:
-                break
+        for line in Path(path).read_text(encoding="utf-8", errors="replace").splitlines():
+            with contextlib.suppress(ValueError, RecursionError):
+                row = json.loads(line)
+                if isinstance(row, dict) and isinstance(row.get("step"), int):
+                    rows.append(row)
     return rows
+
+
+def _line(row):
+    return json.dumps(row, allow_nan=False) + "\n"

@@ -7,13 +7,21 @@ import sys
 import time
 
 from common import weights
-from common.cli import UserError
 from common.data.patches import patch_dataset
 from common.device.exchange import agree, share_state, spread
+from common.files import sha256
 from common.images import write_image
 from common.scales import scale_name
 from common.training.events import Metrics
 from common.training.meters import Clock, Signals, Window
+from common.training.on_nan import (
+    MOST_ROLLBACKS,
+    MOST_SKIPPED,
+    State,
+    all_finite,
+    failure,
+    rollbacks,
+)
 from common.training.pictures import draw_curves, sample_sheet
 from common.training.progress import Progress
 from common.training.resume import restore
@@ -36,11 +44,12 @@ class Loop:
         folder: the run's `RunFolder`.
         material: its `Material`.
         length: its `Length`.
+        until: when it stops as after a SIGTERM, in seconds of `time.monotonic`.
     """
 
-    def __init__(self, recipe, options, step, device, folder, material, length):
+    def __init__(self, recipe, options, step, device, folder, material, length, until=math.inf):
         self.recipe, self.options, self.step = recipe, options, step
-        self.device, self.folder, self.length = device, folder, length
+        self.device, self.folder, self.length, self.until = device, folder, length, until
         self.lines = recipe.lines(options)
         self.sampler = material.sampler()
         self.validation = material.validation(step.model)
@@ -65,17 +74,25 @@ class Loop:
         from common.training.checkpoints import Checkpoints
 
         self._stopped, self._told = False, 0.0
+        self._skipped = self._left_out = 0  # steps: in a row, and since the last log line
+        self._exported = []
         began = time.perf_counter()
         with self.device.strategy.scope():
             self.checkpoints = Checkpoints(self.folder.checkpoints, self.step.tracked,
                                            self.options.keep_checkpoints)
-            restore(self.checkpoints, resume, self.folder)
-            share_state(self.device, self.checkpoints.tracked)
-            self.start = int(self.checkpoints.step.numpy())
+            self._state = State(self.step.tracked)
+            self.start = restore(self.device, self.checkpoints, resume, self.folder, self.step)
+            self._best_sum = sha256(self.folder.best)
             log.info("%s, steps %d to %d", self.about, self.start + 1, self.length.total)
-            self.metrics = Metrics(self.folder.path, self.start)
+            rows = self.checkpoints.record.get("rows") if resume == "auto" else []
+            self.metrics = Metrics(self.folder.path, self.start, rows)
             try:
                 with Signals() as signals:
+                    if self.start:
+                        self._export(self.start)  # a kill may have come before
+                    named = agree(self.device, int(resume not in (None, "auto")))
+                    if named and self.start >= self.length.total:
+                        self._without_steps()
                     timing = self._fit(signals)
                     if self._stopped:
                         log.info("stopped after step %d; the same command goes on from there",
@@ -122,16 +139,29 @@ class Loop:
         return clock.read()
 
     def _one_step(self, batch, scale, signals):
+        """One step; what it logs, nothing if it was left out."""
+        before = self._state.copy() if self.options.on_nan == "skip" else None
+        logged = self._stepped(batch, scale, signals)
+        if before is None or (all_finite({name: float(value) for name, value in logged.items()})
+                              and self._state.is_finite()):
+            self._skipped = 0
+            return logged
+        self._state.put_back(before)
+        self._skipped += 1
+        self._left_out += 1
+        return {}
+
+    def _stepped(self, batch, scale, signals):
+        told = bool(signals.received) or time.monotonic() > self.until
         if self.device.processes == 1:
             logged = self.step(batch, scale)
-            self._stopped = bool(signals.received)
+            self._stopped = told or bool(signals.received)
             return logged
         from common.nn.keras_compat import tf
 
         # All must stop after the same step: the step itself tells them that one of them was told
         # to. They look at what the step before told, for which a GPU need not be waited for.
-        asked = tf.constant(float(bool(signals.received)))
-        logged = self.step(batch, scale, asked)
+        logged = self.step(batch, scale, tf.constant(float(told)))
         self._stopped, self._told = bool(self._told), logged.pop("stop")
         return logged
 
@@ -141,29 +171,62 @@ class Loop:
         sample = length.sample_every and due(done, length.sample_every)
         if not (validate or save or sample or due(done, length.log_every)):
             return
-        losses = window.means()
-        if not all(math.isfinite(value) for value in losses.values()):
-            kept = int(self.checkpoints.step.numpy())
-            raise UserError(
-                f"a loss is not finite by step {done}: {losses}; the checkpoint of step {kept} is "
-                "kept. Try a lower --learning_rate, --clip global_norm or --precision float32")
-        times = clock.read()
-        self.metrics.add(done, learning_rate=rate, **losses, **times)
-        log.info(self.lines.step(done, length.total, losses, rate, times,
-                                 self.sampler.scale_of(done - 1)))
-        bar.set_postfix(loss=f"{losses['loss']:.4f}")
+        losses, loss = window.means(), math.nan
+        if self._left_out:
+            log.info("left out %d steps that were not finite", self._left_out)
+            self._left_out = 0
+        if all_finite(losses) and (not save or self._state.is_finite()):
+            loss, times = losses["loss"], clock.read()
+            self.metrics.add(done, learning_rate=rate, **losses, **times)
+            log.info(self.lines.step(done, length.total, losses, rate, times,
+                                     self.sampler.scale_of(done - 1)))
+            bar.set_postfix(loss=f"{loss:.4f}")
+        elif losses or self._skipped >= MOST_SKIPPED:
+            self._roll_back(done, losses)
+            save = True
         if validate:
-            self._validate(done, losses["loss"])
+            self._validate(done, loss)
         elif sample:
             self._sample(done, self.validation.pictures(SAMPLES))
         if save:
             self._save(done)
 
+    def _roll_back(self, done, losses):
+        """Go on with the weights of the newest checkpoint, or stop."""
+        kept = agree(self.device, self.checkpoints.newest())
+        if (self.options.on_nan != "rollback" or not kept
+                or rollbacks(self.metrics.rows) == MOST_ROLLBACKS):
+            raise failure(done, losses, kept, self.folder, self.options, self.device.precision)
+        # What counts steps, and the best so far, stay.
+        stay = [self.checkpoints.best, *(value for name, value in self.step.tracked.items()
+                                         if name == "draws")]
+        values = [variable.numpy() for variable in stay]
+        kept = agree(self.device, self.checkpoints.restore_latest())
+        for variable, value in zip(stay, values):
+            variable.assign(value)
+        share_state(self.device, self.checkpoints.tracked)
+        log.info("the loss or the weights are not finite by step %d: going on with the weights "
+                    "of step %d", done, kept)
+        self.metrics.add(done, rolled_back_to=kept)
+
     def _save(self, done):
-        self.checkpoints.save(done)
+        self.checkpoints.save(done, {**self.folder.started, "rows": self.metrics.rows,
+                                     "best": self._best_sum})
+        self.folder.settle()
+        self._export(done)
+
+    def _export(self, done):
         weights.save(self.step.model, self.folder.last)
         if self.recipe.on_save and self.device.is_chief:
-            self.recipe.on_save(self.step, self.options, math.ceil(done / self.length.epoch))
+            self._exported = self.recipe.on_save(self.step, self.options,
+                                                 math.ceil(done / self.length.epoch))
+
+    def _without_steps(self):
+        log.warning("the checkpoint was saved after step %d, and the run is to have %d: nothing is "
+                    "trained. Give it more --train_steps or --epochs", self.start,
+                    self.length.total)
+        self._validate(self.start, math.nan)
+        self._save(self.start)
 
     def _validate(self, done, loss):
         from common.training.validation import means
@@ -177,6 +240,7 @@ class Loop:
         better = self.step.keep_last or self.checkpoints.beats_best(val_psnr)
         if agree(self.device, int(better)):
             weights.save(self.step.model, self.folder.best)
+            self._best_sum = sha256(self.folder.best)
             if not self.step.keep_last:
                 self.checkpoints.save_best(done, val_psnr)
 
@@ -190,12 +254,14 @@ class Loop:
             weights.load_into(self.step.model, self.folder.best)
         share_state(self.device, [self.step.model])
         summary, pictures = measure(self.recipe.name, self.options.scale, self.validation)
-        summary.update(steps=self.length.total, seconds=round(seconds, 1),
+        summary.update(steps=max(self.start, self.length.total), seconds=round(seconds, 1),
                        weights=str(self.folder.best), timing=timing)
         if not self.device.is_chief:
             return summary
-        write_image(self.folder.samples / "comparison.png",
-                    sample_sheet(pictures, **self._sheet))
-        draw_curves(self.metrics.rows, self.folder.path / "curves.png", bicubic_mean(summary))
-        self.folder.write_summary(summary)
+        if self.start >= self.length.total:  # only made again
+            before = self.folder.read_summary() or {}
+            summary.update({key: before[key] for key in ("seconds", "timing") if key in before})
+        write_image(self.folder.comparison, sample_sheet(pictures, **self._sheet))
+        draw_curves(self.metrics.rows, self.folder.curves, bicubic_mean(summary))
+        self.folder.write_summary(summary, self._exported)
         return summary

@@ -8,21 +8,19 @@ class Window:
     """Means of the logged values since the last call of `means`, summed up on the device."""
 
     def __init__(self):
-        self.last = {}
         self._sums, self._count = {}, 0
 
     def add(self, values):
-        """Add a dict of scalar tensors."""
+        """Add a dict of scalar tensors; an empty one is that of a step that was left out."""
         for key, value in values.items():
             self._sums[key] = self._sums[key] + value if key in self._sums else value
-        self._count += 1
+        self._count += bool(values)
 
     def means(self):
-        """The means as floats, also kept in `last`; a new window begins."""
-        if self._count:
-            self.last = {key: float(total) / self._count for key, total in self._sums.items()}
-            self._sums, self._count = {}, 0
-        return self.last
+        """The means as floats, {} of no steps; a new window begins."""
+        means = {key: float(total) / self._count for key, total in self._sums.items()}
+        self._sums, self._count = {}, 0
+        return means
 
 
 class Clock:

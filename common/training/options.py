@@ -101,6 +101,13 @@ class RunOptions:
                                  "over; or the path of a checkpoint", free=True)
     load: Optional[str] = option(None, "start from the weights in this .h5; every layer that fits "
                                        "is loaded")
+    max_minutes: Optional[PositiveFloat] = option(
+        None, "stop after so many minutes as after a SIGTERM: with a checkpoint and status 143; "
+              "the same command goes on", free=True)
+    on_nan: Literal["stop", "skip", "rollback"] = option(
+        "stop", "where a loss or weight is not finite: stop; skip: leave out that step, which is "
+                "looked for after each; rollback: go on with the weights of the newest checkpoint",
+        free=True)
     evaluate_only: bool = option(False, "measure the weights of --load, or the run's best, and "
                                         "stop", free=True)
 

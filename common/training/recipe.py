@@ -26,7 +26,7 @@ class Recipe:
         lines: class of the log's wording, made with the options of the run.
         plan: function of the options to those of the runs that follow each other.
         on_save: function of (step, options, epoch), called by the chief after each checkpoint,
-            for files that a model writes beside the zoo's own.
+            for files that a model writes beside the zoo's own; it returns their paths.
         translate: function of the flags of the model's published program to the zoo's flags.
     """
 

@@ -2,7 +2,9 @@
 
 import contextlib
 import logging
+import math
 import tempfile
+import time
 from pathlib import Path
 
 from common import weights
@@ -12,6 +14,7 @@ from common.files import temporary_prefix
 from common.scales import scale_name, scale_tuple
 from common.training.events import log_file, log_to_console
 from common.training.length import Length
+from common.training.lock import locked
 from common.training.loop import Loop
 from common.training.material import find_material
 from common.training.options import chip_options
@@ -25,7 +28,7 @@ FAILED = -1
 log = logging.getLogger("sr_zoo")
 
 
-def train(recipe, options, device=None, cache=None):
+def train(recipe, options, device=None, cache=None, began=None):
     """Train a model as its options say: start, resume, evaluate or report the run that is there.
 
     Args:
@@ -34,6 +37,7 @@ def train(recipe, options, device=None, cache=None):
         device: an open `Device`; None: opened as the options say, with log lines on the console.
             With several processes all do the same, and only the chief writes into the run's folder.
         cache: folder of prepared images; None: in the run's folder.
+        began: from when `max_minutes` count, of `time.monotonic`; None: from now.
 
     Returns:
         the summary, as in `summary.json`; None of a process that is not asked to measure.
@@ -48,15 +52,16 @@ def train(recipe, options, device=None, cache=None):
         with log_to_console():
             device = open_device(options.chip, options.precision, chip_options(options))
             with device.together():
-                return train(recipe, options, device, cache)
+                return train(recipe, options, device, cache, began)
+    began = time.monotonic() if began is None else began
     path = Path(options.output_dir or default_folder(recipe.name, options.scale))
-    with _writing_folder(path, device) as own:
+    with _writing_folder(path, device, lock=not options.evaluate_only) as own:
         folder = RunFolder(own, recipe.name, options.scale)
         # All processes share what is prepared of the images.
         material = find_material(options, cache or path / "cache")
         if options.evaluate_only:
             return _evaluate(recipe, options, folder, material) if device.is_chief else None
-        return _start(recipe, options, device, folder, material)
+        return _start(recipe, options, device, folder, material, began)
 
 
 def check_later_stage(recipe, options, device, cache):
@@ -77,16 +82,20 @@ def check_later_stage(recipe, options, device, cache):
             _build(recipe, options)
 
 
-def _start(recipe, options, device, folder, material):
+def _start(recipe, options, device, folder, material, began):
     length = Length(options, material.images)
     resume, summary = None, None
 
     def decide():
         nonlocal resume, summary
         resume = what_to_resume(options, folder, material.fingerprint)
-        if resume == "auto":
-            summary = folder.read_summary()
-        return bool(summary and summary["steps"] >= length.total)
+        summary = folder.read_summary() if resume == "auto" else None
+        finished = summary and summary["steps"] >= length.total
+        damaged = folder.damaged() if finished else []
+        if damaged:
+            log.info("%s holds a finished run; missing, changed or damaged, so made again: %s",
+                     folder.path, ", ".join(map(str, damaged)))
+        return bool(finished and not damaged)
 
     if _decided(device, decide):
         if device.is_chief:
@@ -99,13 +108,11 @@ def _start(recipe, options, device, folder, material):
         step = _build(recipe, options)
     if options.load:  # the other processes are given the chief's state
         _decided(device, lambda: load_start(step.trained, options.load, recipe.name))
-    loop = Loop(recipe, options, step, device, folder, material, length)
+    until = began + 60 * (options.max_minutes or math.inf)
+    loop = Loop(recipe, options, step, device, folder, material, length, until)
     if resume is None:
         folder.clear()
-    if resume == "auto":
-        folder.write_config(options)
-    else:
-        folder.begin(options, material.fingerprint)
+    folder.begin(options, material.fingerprint)
     with log_file(folder.path / "train.log"):
         return loop.run(resume)
 
@@ -118,11 +125,19 @@ def _check(options, device, length):
 
 
 @contextlib.contextmanager
-def _writing_folder(path, device):
-    """The run's folder; a temporary one for a process that is not the chief."""
-    if device.is_chief:
-        yield path
-        return
+def _writing_folder(path, device, lock=True):
+    """The run's folder, locked; a temporary one for a process that is not the chief."""
+    with contextlib.ExitStack() as stack:
+        if lock:
+            _decided(device, lambda: bool(stack.enter_context(locked(path))))
+        if device.is_chief:
+            yield path
+            return
+        yield stack.enter_context(_other_folder())
+
+
+@contextlib.contextmanager
+def _other_folder():
     log.setLevel(logging.WARNING)  # it would repeat what the chief says
     try:
         where = tempfile.gettempdir()
@@ -149,6 +164,8 @@ def _decided(device, decide):
 
 def _evaluate(recipe, options, folder, material):
     source = Path(options.load) if options.load else folder.best
+    if source in folder.damaged():
+        raise UserError(f"{source} is damaged; the command that trained it makes it again")
     if not source.is_file():
         raise UserError(f"nothing to evaluate: no weights {source}; name some with --load")
     metadata = weights.read_metadata(source)

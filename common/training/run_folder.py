@@ -1,6 +1,7 @@
 """The folder of a run: its files, and whether a new start may resume what it holds."""
 
 import json
+import logging
 import os
 import shutil
 from pathlib import Path
@@ -8,14 +9,20 @@ from pathlib import Path
 import yaml
 
 from common.cli import UserError
-from common.files import make_folder, write_text
-from common.flags import about, to_yaml
+from common.files import make_folder, sha256, write_json, write_text
+from common.flags import about, group_of, to_yaml
 from common.scales import scale_name
+from common.training.checkpoint_files import checkpoints_in, read_sealed, write_sealed
 from common.training.options import LENGTH
+
+log = logging.getLogger("sr_zoo")
 
 
 class RunFolder:
     """`config.yaml`, `train.log`, `metrics.jsonl`, `checkpoints/`, weights and pictures of a run.
+
+    How a run was started is believed from its checkpoints, which have checksums; `config.yaml` and
+    `data.txt` show it.
 
     Args:
         path: the folder; made if missing.
@@ -33,11 +40,17 @@ class RunFolder:
         self.summary = self.path / "summary.json"
         self.best = self.path / f"{model}_{scale_name(scale)}.h5"
         self.last = self.path / f"{model}_{scale_name(scale)}_last.h5"
+        self.metrics = self.path / "metrics.jsonl"
+        self.curves = self.path / "curves.png"
+        self.comparison = self.samples / "comparison.png"
+        self.started = {}
         self._data = self.checkpoints / "data.txt"
+        self._sums = self.checkpoints / "finished.json"
+        self._previous = self.path / "previous"
 
     def holds_run(self):
         """Whether it holds a checkpoint of an earlier start."""
-        return self.config.is_file() and (self.checkpoints / "checkpoint").is_file()
+        return bool(checkpoints_in(self.checkpoints))
 
     def check_same(self, options, fingerprint):
         """Refuse to resume a run with options or images that would change what it learns.
@@ -47,16 +60,14 @@ class RunFolder:
             fingerprint: of the training images.
 
         Raises:
-            UserError: naming what differs.
+            UserError: naming what differs; or nothing says how the run was started.
         """
+        started = self._read_start()
         before, now = (_with_relative_load(values) for values in
-                       (self._before(), yaml.safe_load(to_yaml(options))))
+                       (started["options"], _values(options)))
         differ = {key for key in now if key in before and before[key] != now[key]
                   and not about(type(options), key, "free")}
-        again = "choose another --output_dir, or --resume no to start over"
-        if str(now.get("load")).startswith(os.path.join("psnr", "")):  # keep the first stage
-            again = (f"choose another --output_dir, or --stage gan --load {options.load} --resume "
-                     "no to start the second stage over")
+        again = self._advice(options, differ)
         if "load" in differ:
             raise UserError(f"{self.path} already holds a run, which did not start from "
                             f"{options.load}; {again}")
@@ -66,43 +77,135 @@ class RunFolder:
             changes = ", ".join(f"{key} was {before[key]} and is {now[key]}"
                                 for key in now if key in differ)
             raise UserError(f"{self.path} holds a run with other options: {changes}; {again}")
-        if self._data.is_file() and self._data.read_text().strip() != fingerprint:
+        if started["data"] not in (None, fingerprint):
             raise UserError(f"{self.path} holds a run on other training images; {again}")
+
+    def _advice(self, options, differ):
+        """How a user gets what a refused start was to do."""
+        over = "--resume no to start over"
+        if self._has_first_stage(options):  # and keeps it
+            over = f"{self._stage(options)}--resume no to start the second stage over"
+        if any(group_of(type(options), key) is None or key in ("scale", "load") for key in differ):
+            return f"choose another --output_dir, or {over}"  # perhaps another network
+        return f"go on from it with {self.elsewhere(options)}, or {over}"
+
+    def elsewhere(self, options):
+        """The flags that go on with the run here in another folder, with other options."""
+        return f"{self._stage(options)}--output_dir NEW --resume {self.path}"
+
+    def _stage(self, options):
+        load = f"--load {options.load} " if self._has_first_stage(options) else ""
+        return f"--stage {options.stage} {load}" if hasattr(options, "stage") else ""
+
+    def _has_first_stage(self, options):
+        load = str(_with_relative_load(_values(options)).get("load"))
+        return load.startswith(os.path.join("psnr", ""))
 
     def started_from(self, resume):
         """Whether the run here was itself started with this `--resume PATH`."""
-        return self._before().get("resume") == resume
+        return self._read_start()["options"].get("resume") == resume
 
-    def _before(self):
-        return yaml.safe_load(self.config.read_text(encoding="utf-8"))
+    def _read_start(self):
+        """The options and the data of the run here, of a checkpoint's record if one is whole."""
+        for path in checkpoints_in(self.checkpoints):
+            record = read_sealed(f"{path}.json")
+            if record and "options" in record:
+                return record
+        try:
+            options = yaml.safe_load(self.config.read_text(encoding="utf-8"))
+            data = self._data.read_text(encoding="utf-8").strip() if self._data.exists() else None
+        except (OSError, ValueError, RecursionError, yaml.YAMLError):
+            options = None
+        if not isinstance(options, dict):
+            raise UserError(f"{self.config} is missing or damaged, and no checkpoint says how the "
+                            "run was started; choose another --output_dir, or --resume no to "
+                            "start over")
+        return {"options": options, "data": data}
 
     def begin(self, options, fingerprint):
-        """Record the options and images of a run that starts now."""
+        """Keep the options and images of this start."""
+        self.started = {"options": _values(options), "data": fingerprint}
+        if self._sums.is_file():  # what it says will be outdated
+            self._sums.unlink()
         write_text(self._data, fingerprint + "\n")
-        self.write_config(options)
-
-    def write_config(self, options):
-        """Keep the options of the latest start."""
         write_text(self.config, to_yaml(options))
 
     def clear(self):
-        """Remove an earlier run, but not the cache of prepared images."""
-        for path in (self.checkpoints, self.samples, self.path / "logs"):
-            shutil.rmtree(path, ignore_errors=True)
-        for path in (self.config, self.summary, self.best, self.last, self.path / "metrics.jsonl",
-                     self.path / "curves.png", self.path / "train.log"):
-            if path.exists():
-                path.unlink()
+        """Put an earlier run aside, into `previous`, but not the cache of prepared images.
+
+        What has no checkpoint is removed, and what is in `previous` then stays.
+        """
+        if self.holds_run():
+            shutil.rmtree(self._previous, ignore_errors=True)
+            make_folder(self._previous)
+        # The checkpoints first: they decide whether `settle` takes a run back.
+        for path in self._parts():
+            if not path.exists():
+                continue
+            aside = self._previous / path.name
+            if self._previous.is_dir() and not aside.exists():
+                os.replace(path, aside)
+            else:
+                _remove(path)
+
+    def settle(self):
+        """Remove a run that was put aside once a new one has a checkpoint; else take it back."""
+        if not self._previous.is_dir():
+            return
+        if not self.holds_run() and checkpoints_in(self._previous / "checkpoints"):
+            log.info("taking back the run in %s: the one that was to replace it has no checkpoint",
+                     self._previous)
+            for path in reversed(self._parts()):
+                aside = self._previous / path.name
+                if aside.exists():
+                    _remove(path)
+                    os.replace(aside, path)
+        shutil.rmtree(self._previous, ignore_errors=True)
+
+    def _parts(self):
+        return [self.checkpoints, self.samples, self.path / "logs", self.config, self.summary,
+                self.best, self.last, self.metrics, self.curves, self.path / "train.log"]
 
     def read_summary(self):
         """The result of a finished run as a dict, or None."""
-        if not self.summary.is_file():
+        try:
+            summary = json.loads(self.summary.read_text(encoding="utf-8"))
+            return summary if isinstance(summary["steps"], int) else None
+        except (OSError, ValueError, TypeError, KeyError, RecursionError):
             return None
-        return json.loads(self.summary.read_text(encoding="utf-8"))
 
-    def write_summary(self, summary):
-        """Keep the result of a finished run."""
-        write_text(self.summary, json.dumps(summary, indent=2) + "\n")
+    def write_summary(self, summary, others=()):
+        """Keep the result of a finished run, and the checksums of all that it has to have.
+
+        Args:
+            summary: a dict.
+            others: paths of files that a model has written beside the run's own.
+        """
+        write_json(self.summary, summary)
+        paths = [self.config, self._data, self.metrics, self.summary, self.best, self.last,
+                 self.curves, self.comparison, *others]
+        write_sealed(self._sums, {os.path.relpath(path, self.path): sha256(path)
+                                  for path in paths})
+
+    def damaged(self):
+        """The files of a finished run that are missing or not as they were written, as paths."""
+        sums = read_sealed(self._sums)
+        if sums is None:
+            return [self._sums]
+        return [self.path / name for name, known in sums.items()
+                if sha256(self.path / name) != known]
+
+
+def _values(options):
+    """The options as they are read back from YAML and JSON."""
+    return yaml.safe_load(to_yaml(options))
+
+
+def _remove(path):
+    if path.is_dir() and not path.is_symlink():
+        shutil.rmtree(path, ignore_errors=True)
+    elif path.exists() or path.is_symlink():
+        path.unlink()
 
 
 def _with_relative_load(values):

@@ -8,8 +8,8 @@ import h5py
 import numpy as np
 
 from common.cli import UserError
-from common.files import atomic_path, check_suffix
-from common.weights.h5 import read_metadata
+from common.files import check_suffix, write_bytes
+from common.weights.h5 import in_memory, read_metadata
 
 
 def compact(source: str | os.PathLike, output: str | os.PathLike) -> None:
@@ -25,9 +25,9 @@ def compact(source: str | os.PathLike, output: str | os.PathLike) -> None:
     read_metadata(source)
     if os.path.realpath(source) == os.path.realpath(output):
         raise UserError(f"{output} is the source; name another file")
-    with atomic_path(output) as temporary, h5py.File(source, "r") as whole, \
-            h5py.File(temporary, "w", libver="latest") as half:
+    with h5py.File(source, "r") as whole, in_memory(libver="latest") as (half, close):
         _copy(whole, half, source)
+        write_bytes(output, close())
 
 
 def _copy(group, target, source):

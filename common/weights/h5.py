@@ -6,23 +6,24 @@ options. Arrays are found by layer name and index, which mean the same in both K
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
-import shutil
 from collections import namedtuple
+from collections.abc import Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any, Callable
 
 import h5py
 import numpy as np
 
 from common.cli import UserError
-from common.files import atomic_path, check_suffix
+from common.files import atomic_path, check_suffix, write_bytes
 
 if TYPE_CHECKING:
     from common.nn.keras_compat import keras
 
-METADATA = "sr_zoo"
+METADATA = "sr_zoo"  # as in keras_compat, which is slow to import
 
 Report = namedtuple("Report", "loaded left_out")
 
@@ -44,14 +45,11 @@ def save(model: keras.Model, path: str | os.PathLike) -> None:
     from common.nn.keras_compat import save_h5
 
     check_suffix(path, ".h5")
-    metadata = getattr(model, "zoo_metadata", None)
-    if metadata is None:
+    if getattr(model, "zoo_metadata", None) is None:
         raise UserError("only a model made by models.create() or models.load() can be saved; this "
                         "one does not say which model of the zoo it is")
     with atomic_path(path) as temporary:
         save_h5(model, temporary)
-        with h5py.File(temporary, "r+") as file:
-            file.attrs[METADATA] = metadata
 
 
 def read_metadata(path: str | os.PathLike) -> dict:
@@ -175,12 +173,28 @@ def interpolate(first: str | os.PathLike, second: str | os.PathLike, alpha: floa
     arrays = interpolated(first, second, alpha)
     if output.resolve() in (Path(first).resolve(), Path(second).resolve()):
         raise UserError(f"{output} is one of the two; name another file")
-    with atomic_path(output) as temporary:
-        shutil.copyfile(str(first), str(temporary))
-        with h5py.File(temporary, "r+") as file:
-            for name, layer in file.get("model_weights", file).items():
-                for weight, array in zip(weight_names(layer), arrays.get(name, ())):
-                    layer[weight][...] = array
+    with _open(first) as source, in_memory() as (file, close):
+        for key in source:
+            source.copy(key, file)
+        file.attrs.update(source.attrs)
+        for name, layer in file.get("model_weights", file).items():
+            for weight, array in zip(weight_names(layer), arrays.get(name, ())):
+                layer[weight][...] = array
+        write_bytes(output, close())
+
+
+@contextlib.contextmanager
+def in_memory(**options: Any) -> Iterator[tuple[h5py.File, Callable[[], bytes]]]:
+    """Yield (an empty HDF5 file in memory, a function to its bytes), to be written plainly.
+
+    On a full disk a file that HDF5 writes itself can crash the process.
+    """
+    with h5py.File("memory.h5", "w", driver="core", backing_store=False, **options) as file:
+        def close():
+            file.flush()
+            return file.id.get_file_image()
+
+        yield file, close
 
 
 def _check_alike(first, second):

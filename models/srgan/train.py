@@ -92,17 +92,19 @@ def build_step(options):
 
 
 def save_models(step, options, epoch):
-    """Write generator and discriminator under ModelZoo's names."""
+    """Write generator and discriminator under ModelZoo's names; return the paths."""
     if options.model_save_dir is None or not step.keep_last:
-        return
+        return []
     from common.files import atomic_path, make_folder
     from common.nn.keras_compat import save_h5
     from common.weights import save
 
     folder = make_folder(options.model_save_dir)
-    save(step.model, folder / f"gen_model{epoch}.h5")
-    with atomic_path(folder / f"dis_model{epoch}.h5") as temporary:
+    paths = [folder / f"{name}_model{epoch}.h5" for name in ("gen", "dis")]
+    save(step.model, paths[0])
+    with atomic_path(paths[1]) as temporary:
         save_h5(step.discriminator, temporary)
+    return paths
 
 
 RECIPE = Recipe("srgan", SrganOptions, build_step, SrganLines, plan_stages("srgan"),
