@@ -3,8 +3,13 @@
 import signal
 import sys
 
-# While `python -m` looks for a command of the zoo, argv[0] is "-m": until `run_command` takes over,
-# Ctrl-C ends it without a traceback. Programs that import the zoo keep their own Ctrl-C.
-_words = getattr(sys, "orig_argv", [])
-if sys.argv[:1] == ["-m"] and _words[_words.index("-m") + 1].startswith(("models.", "scripts.")):
-    signal.signal(signal.SIGINT, signal.SIG_DFL)
+if sys.argv[:1] == ["-m"]:  # while `python -m` looks for its module
+    # Until `run_command` takes over, Ctrl-C ends a command of the zoo without a traceback. Programs
+    # that import the zoo keep their own Ctrl-C.
+    try:
+        with open("/proc/self/cmdline", encoding="utf-8", errors="replace") as _file:
+            _words = _file.read().split("\0")
+        if _words[_words.index("-m") + 1].startswith(("models.", "scripts.")):
+            signal.signal(signal.SIGINT, signal.SIG_DFL)
+    except (OSError, ValueError):  # no /proc
+        pass

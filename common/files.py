@@ -28,6 +28,10 @@ _TEMPORARY = re.compile(r"\..*\.tmp-([0-9a-f]{12})-(\d+)-\w+(\.[^.]*)?", re.DOTA
 _swept = set()
 
 
+class NoRoom(UserError):
+    """A full disk, a quota or a limit on file sizes keeps a file from being written."""
+
+
 @contextlib.contextmanager
 def atomic_path(path: str | Path) -> Iterator[Path]:
     """Yield a temporary path with the same suffix, renamed to `path` if the block succeeds.
@@ -101,7 +105,8 @@ def put_in_place(temporary: str | Path, path: str | Path) -> None:
     try:
         os.replace(temporary, path)
     except OSError as error:
-        raise UserError(f"cannot write {path}: {error.strerror}") from error
+        why = "a folder of that name is there; move it" if os.path.isdir(path) else error.strerror
+        raise UserError(f"cannot write {path}: {why}") from error
     _sync(Path(path).parent)
 
 
@@ -110,15 +115,15 @@ def full_disk(path: str | Path) -> Iterator[None]:
     """Name the file whose writing a full disk, a quota or a limit on file sizes ends in the block.
 
     Raises:
-        UserError: in place of that error.
+        NoRoom: in place of that error.
     """
     try:
         yield
     except OSError as error:
         if error.errno not in _NO_ROOM:
             raise
-        raise UserError(f"cannot write {path}: {error.strerror}; make room and repeat the "
-                        "command") from error
+        raise NoRoom(f"cannot write {path}: {error.strerror}; make room and repeat the "
+                     "command") from error
 
 
 def _sync(path):

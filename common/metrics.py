@@ -8,7 +8,9 @@ CHANNELS = ("y", "rgb", "gray")
 
 _Y_WEIGHTS = np.array([65.481, 128.553, 24.966]) / 255  # BT.601, studio range 16..235
 _GRAY_WEIGHTS = np.array([19595, 38470, 7471]) / 65536  # BT.601, full range, Pillow's numbers
-_WINDOW, _SIGMA = 11, 1.5
+SMALLEST = 11  # side of an image whose SSIM can be measured, pixels
+IDENTICAL = 100.0  # dB that an infinite PSNR counts in a mean, as in many published programs
+_WINDOW, _SIGMA = SMALLEST, 1.5
 _C1, _C2 = (0.01 * 255) ** 2, (0.03 * 255) ** 2
 _STRIP = 32  # rows at a time, so that intermediate arrays stay in the CPU's cache
 _BLOCK = 10  # side of UIQM's blocks, pixels

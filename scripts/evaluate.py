@@ -1,7 +1,5 @@
 """Measure networks or bicubic on data sets: `python -m scripts.evaluate`."""
 
-import json
-import math
 import tempfile
 import time
 from collections.abc import Callable, Sequence
@@ -14,7 +12,7 @@ import models
 from common import bicubic, learned_metrics, metrics
 from common.cli import UserError, run_command, unknown
 from common.data.sets import describe, open_images
-from common.files import check_is_no_folder, make_folder, write_text
+from common.files import check_is_no_folder, make_folder, write_json, write_text
 from common.flags import OneLineParser
 from common.images import at_most, read_image, read_rgb, write_image
 from models.choose import add_network_options, open_upscaler
@@ -48,7 +46,7 @@ def main(argv):
     header, cells = table(rows, arguments.metrics)
     print(_aligned(header, cells))
     if arguments.json:
-        write_text(arguments.json, json.dumps({"results": _finite(rows)}, indent=2) + "\n")
+        write_json(arguments.json, {"results": rows})
     if arguments.markdown:
         lines = [header, ["---"] * len(header), *cells]
         write_text(arguments.markdown, "".join(f"| {' | '.join(line)} |\n" for line in lines))
@@ -240,15 +238,6 @@ def _aligned(header, cells):
     widths = [max(len(line[i]) for line in [header, *cells]) for i in range(len(header))]
     return "\n".join("  ".join(cell.ljust(width) for cell, width in zip(line, widths)).rstrip()
                      for line in [header, *cells])
-
-
-def _finite(value):
-    """Replace infinite numbers, which JSON does not have, by None."""
-    if isinstance(value, dict):
-        return {key: _finite(item) for key, item in value.items()}
-    if isinstance(value, list):
-        return [_finite(item) for item in value]
-    return None if isinstance(value, float) and not math.isfinite(value) else value
 
 
 def _parser():

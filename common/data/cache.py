@@ -1,10 +1,11 @@
 """A cache of generated LR images and resized HR images, as PNG files."""
 
 import hashlib
-import os
+import zlib
 from dataclasses import replace
 
 from common.cli import UserError
+from common.data.contents import sampled_hash
 from common.data.prepare import Preparation
 from common.data.threads import in_threads
 from common.files import make_folder
@@ -15,8 +16,8 @@ def make_missing_lr(pairs: list, scale: int, cache_dir, with_lr: bool = True) ->
     """Generate the LR images that are missing, and resize the HR images that need it.
 
     The files are `lr_<reduction>/X<scale>/*.png`, or `lr_photo/...`, and `resized/<side>/*.png`. A
-    file is reused while it is complete and its source (path, size, modification time) and
-    preparation are unchanged.
+    file is reused while it is whole by its checksums and its source (path, size, modification time,
+    samples of its content) and preparation are unchanged.
 
     Args:
         pairs: list of measured `Pair`.
@@ -65,19 +66,29 @@ def _with_resized_hr(pair, cache_dir):
 
 
 def _is_complete(path, size):
-    """Whether a PNG has the expected size and an end; a full disk may have cut it short."""
+    """Whether a PNG has the expected size, and an end and checksums that are right."""
     try:
-        with open(path, "rb") as file:
-            file.seek(-12, os.SEEK_END)
-            ended = file.read().startswith(b"\0\0\0\0IEND")
-        return ended and read_size(path) == size
+        return _is_whole(path.read_bytes()) and read_size(path) == size
     except (OSError, UserError):
         return False
 
 
+def _is_whole(png):
+    """Whether the chunks of a PNG have the checksums that they hold; no decoder looks at all."""
+    place = 8
+    while place + 12 <= len(png):
+        end = place + 12 + int.from_bytes(png[place:place + 4], "big")
+        if int.from_bytes(png[end - 4:end], "big") != zlib.crc32(png[place + 4:end - 4]):
+            return False
+        if png[place + 4:place + 8] == b"IEND":
+            return png.startswith(b"\x89PNG\r\n\x1a\n") and end == len(png)
+        place = end
+    return False
+
+
 def _file_name(source, preparation):
     stat = source.stat()
-    text = f"{source.resolve()}|{stat.st_size}|{stat.st_mtime_ns}"
+    text = f"{source.resolve()}|{stat.st_size}|{stat.st_mtime_ns}|{sampled_hash(source)}"
     if preparation.key:
         text += f"|{preparation.key}"
     return f"{source.stem}-{hashlib.sha256(text.encode()).hexdigest()[:12]}.png"

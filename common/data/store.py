@@ -2,16 +2,21 @@
 
 import hashlib
 import json
+import logging
 import shutil
+import zlib
 from pathlib import Path
 
 import numpy as np
 
 from common.cli import UserError
 from common.data.cache import make_missing_lr
+from common.data.contents import sampled_hash
 from common.data.threads import in_threads
 from common.files import atomic_path, make_folder, remove_leftovers, write_text
 from common.images import read_rgb
+
+log = logging.getLogger("sr_zoo")
 
 
 class ImageStore:
@@ -68,27 +73,49 @@ def _mapped(images, shapes, cache_dir):
     name = hashlib.sha256(index.encode()).hexdigest()[:16]
     path = cache_dir / f"decoded-{name}.u8"
     offsets = np.cumsum([0] + [int(np.prod(shape)) for shape in shapes])
+    ranges = list(zip(offsets, offsets[1:]))
     # The index is written last: without it the data file is not trusted.
-    if not (path.with_suffix(".json").is_file() and path.is_file()
-            and path.stat().st_size == offsets[-1]):
-        remove_leftovers(make_folder(cache_dir))
-        free = shutil.disk_usage(str(cache_dir)).free
-        if free < offsets[-1]:
-            raise UserError(f"the decoded images need {offsets[-1] / 1e9:.1f} GB and {cache_dir} "
-                            f"has {free / 1e9:.1f} GB free; make room, or allow more memory")
-        with atomic_path(path) as temporary:
-            def put(position, image):
-                with open(temporary, "r+b") as file:
-                    file.seek(offsets[position])
-                    file.write(image)
-
-            _decoded(images, shapes, put)
-        write_text(path.with_suffix(".json"), index)
+    if not _is_whole(path, ranges):
+        _write_decoded(path, images, shapes, ranges, index)
     data = np.memmap(str(path), np.uint8, "r")
-    return [data[start:start + int(np.prod(shape))].reshape(shape)
-            for start, shape in zip(offsets, shapes)]
+    return [data[start:end].reshape(shape) for (start, end), shape in zip(ranges, shapes)]
+
+
+def _write_decoded(path, images, shapes, ranges, index):
+    folder, size = make_folder(path.parent), ranges[-1][1]
+    remove_leftovers(folder)
+    free = shutil.disk_usage(str(folder)).free
+    if free < size:
+        raise UserError(f"the decoded images need {size / 1e9:.1f} GB and {folder} has "
+                        f"{free / 1e9:.1f} GB free; make room, or allow more memory")
+    with atomic_path(path) as temporary:
+        def put(position, image):
+            with open(temporary, "r+b") as file:
+                file.seek(ranges[position][0])
+                file.write(image)
+            return zlib.crc32(image)
+
+        sums = _decoded(images, shapes, put)
+    write_text(path.with_suffix(".json"), json.dumps({"images": index, "crc32": sums}))
+
+
+def _is_whole(path, ranges):
+    """Whether a file of decoded images and its index are there, with the checksums it names."""
+    if not path.is_file() or path.stat().st_size != ranges[-1][1]:
+        return False
+    try:
+        sums = json.loads(path.with_suffix(".json").read_text(encoding="utf-8"))["crc32"]
+        known = dict(zip(ranges, sums))
+        data = np.memmap(str(path), np.uint8, "r")
+        right = in_threads(lambda image: zlib.crc32(data[slice(*image)]) == known.get(image),
+                           ranges, "checking decoded images")
+    except (OSError, ValueError, TypeError, KeyError, RecursionError):
+        return False
+    if not all(right):
+        log.warning("%s is damaged and is made again", path)
+    return all(right)
 
 
 def _identity(path):
     stat = Path(path).stat()
-    return [str(Path(path).resolve()), stat.st_size, stat.st_mtime_ns]
+    return [str(Path(path).resolve()), stat.st_size, stat.st_mtime_ns, sampled_hash(path)]

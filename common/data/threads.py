@@ -8,6 +8,7 @@ from typing import Callable
 from tqdm import tqdm
 
 from common.cli import UserError
+from common.files import NoRoom
 
 THREADS = min(16, os.cpu_count() or 1)
 
@@ -16,13 +17,16 @@ def in_threads(function: Callable, items: Sequence, title: str) -> list:
     """`[function(item) for item in items]`, computed in threads.
 
     Raises:
-        UserError: of any of the items, with what is wrong with each. Other errors end it at once.
+        UserError: of any of the items, with what is wrong with each. Other errors and a full disk
+            end it at once.
     """
     problems = []
 
     def attempt(item):
         try:
             return function(item)
+        except NoRoom:
+            raise
         except UserError as error:
             problems.append(str(error))
 

@@ -19,6 +19,8 @@ MIXED = re.compile(r"(\S+) compiled in mix mode on npu")
 SESSION = "The model has been compiled on the Ascend AI processor"
 STARTED = re.compile("^==== started .*$", re.MULTILINE)
 
+IDENTICAL = 100.0  # dB of an infinite PSNR, as in common.metrics, which needs NumPy
+
 
 def say(text):
     """Print a line as ModelZoo's entries do."""
@@ -116,7 +118,9 @@ def measured(run):
     summary = json.loads((Path(run) / "summary.json").read_text(encoding="utf-8"))
     timed = [row for row in [summary["timing"], *rows] if "seconds_per_step" in row]
     return {"losses": [row["loss"] for row in rows if "loss" in row],
-            "psnr": mean(row["psnr"] for row in summary["images"]), "seconds": summary["seconds"],
+            "psnr": mean(IDENTICAL if row["psnr"] is None else row["psnr"]
+                         for row in summary["images"]),
+            "seconds": summary["seconds"],
             **{key: timed[-1][key] if timed else None
                for key in ("images_per_sec", "seconds_per_step")}}
 

@@ -46,10 +46,15 @@ def named_checkpoints(path) -> list:
     return found
 
 
+def files_of(checkpoint) -> list:
+    """The files of a checkpoint, first the one by which it is found."""
+    return sorted(checkpoint.parent.glob(f"{checkpoint.name}.*"),
+                  key=lambda path: path.suffix != ".index")
+
+
 def remove(checkpoint) -> None:
-    """Remove a checkpoint, first the file by which it is found."""
-    for path in sorted(checkpoint.parent.glob(f"{checkpoint.name}.*"),
-                       key=lambda path: path.suffix != ".index"):
+    """Remove the files of a checkpoint."""
+    for path in files_of(checkpoint):
         path.unlink()
 
 

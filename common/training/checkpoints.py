@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 
 from common.cli import UserError
-from common.files import put_in_place, temporary_folder, write_text
+from common.files import NoRoom, put_in_place, temporary_folder, write_text
 from common.nn.keras_compat import tf
 from common.training.checkpoint_files import (
     checkpoints_in,
@@ -144,8 +144,8 @@ class Checkpoints:
                 full = _NO_ROOM.search(error.message)
                 if not full:
                     raise
-                raise UserError(f"cannot write the checkpoint {folder / name}: {full.group()}; "
-                                "make room and repeat the command") from error
+                raise NoRoom(f"cannot write the checkpoint {folder / name}: {full.group()}; make "
+                             "room and repeat the command") from error
             write_sealed(beside / f"{name}.json", record)
             for path in sorted(beside.iterdir(), key=lambda path: path.suffix == ".index"):
                 put_in_place(path, folder / path.name)

@@ -31,6 +31,8 @@ from common.training.summary import SAMPLES, bicubic_mean, measure, report
 ENLARGED = {"side": 96, "zoom": 3}
 FULL_SIZE = {"side": 288, "zoom": 1}  # where it is to look right, not to measure right
 
+TIMES = ("seconds_per_step", "step_seconds", "data_wait", "images_per_sec")  # of `Clock`
+
 log = logging.getLogger("sr_zoo")
 
 
@@ -259,8 +261,11 @@ class Loop:
         if not self.device.is_chief:
             return summary
         if self.start >= self.length.total:  # only made again
+            timed = [row for row in self.metrics.rows if "seconds_per_step" in row]
             before = self.folder.read_summary() or {}
-            summary.update({key: before[key] for key in ("seconds", "timing") if key in before})
+            summary["seconds"] = before.get("seconds", summary["seconds"])
+            summary["timing"] = before.get("timing") or {
+                key: value for key, value in (timed[-1] if timed else {}).items() if key in TIMES}
         write_image(self.folder.comparison, sample_sheet(pictures, **self._sheet))
         draw_curves(self.metrics.rows, self.folder.curves, bicubic_mean(summary))
         self.folder.write_summary(summary, self._exported)

@@ -5,11 +5,11 @@ Both kinds have the attributes `name`, `images` (how many images or patches an e
 `validation(model)`, which read the pixels.
 """
 
-import hashlib
 from pathlib import Path
 from typing import Union
 
 from common.cli import UserError
+from common.data.contents import set_hash
 from common.data.luma_patches import LumaPatches, find_luma_files, read_luma_images
 from common.data.pairs import fingerprint
 from common.data.patches import JointSampler, PatchSampler
@@ -18,6 +18,7 @@ from common.data.sets import LUMA_PATCHES, open_dataset, open_folders
 from common.data.split import Choices, log_once
 from common.data.store import ImageStore
 from common.images import at_most
+from common.metrics import SMALLEST
 from common.scales import scale_tuple
 
 
@@ -29,8 +30,8 @@ def find_material(options, cache: Path) -> "Union[ImageMaterial, LumaMaterial]":
         cache: folder for generated and decoded images; not created yet.
 
     Raises:
-        UserError: as `open_dataset`; or there are no validation images, or luma patches for a model
-            that does not work on luma.
+        UserError: as `open_dataset`; or there are no validation images, some are too small to
+            measure, or luma patches for a model that does not work on luma.
     """
     if options.dataset == LUMA_PATCHES:
         return LumaMaterial(options)
@@ -54,7 +55,24 @@ class ImageMaterial:
             log_once(f"validating on LR images degraded once, from --seed {options.seed} and "
                      "their names")
         self.name, self.images, self.val_images = first.name, len(first.train), len(first.val)
-        self.fingerprint = fingerprint(first.train)
+        trained = [path for split in self._splits.values() for pair in split.train
+                   for path in (pair.hr, pair.lr) if path]
+        self.fingerprint = f"{fingerprint(first.train)} {set_hash(trained)}"
+        self._check_sizes()
+
+    def _check_sizes(self):
+        """Refuse validation images that are too small for the metrics, before the first step."""
+        options, small = self._options, []
+        for scale, split in self._splits.items():
+            border = scale if options.val_crop_border is None else options.val_crop_border
+            for pair in split.val[:options.val_images or None]:
+                height, width = (side * scale for side in pair.lr_size)
+                if min(height, width) < SMALLEST + 2 * border:
+                    small.append(f"{pair.hr} ({width}x{height} at x{scale}, border {border})")
+        if small:
+            raise UserError(f"too small to validate with, as SSIM needs {SMALLEST}x{SMALLEST} "
+                            f"pixels within the border: {', '.join(small)}; take them away, or "
+                            "choose --val_crop_border")
 
     def sampler(self):
         """A `PatchSampler`, or a `JointSampler` for several scales."""
@@ -96,8 +114,14 @@ class LumaMaterial:
         self._patches = LumaPatches(path, options.batch_size, options.seed, options.scale)
         self._val = read_luma_images(images)[:options.val_images or None]
         self.images, self.val_images = len(self._patches), len(self._val)
-        text = f"{path.name} {path.stat().st_size} {self.images}"
-        self.fingerprint = hashlib.sha256(text.encode()).hexdigest()[:16]
+        self.fingerprint = f"{path.name} {self.images} {set_hash([path])}"
+        border = options.scale if options.val_crop_border is None else options.val_crop_border
+        small = [f"{name} ({hr.shape[1]}x{hr.shape[0]})" for name, _, hr in self._val
+                 if min(hr.shape) < SMALLEST + 2 * border]
+        if small:
+            raise UserError(f"{images}: too small to validate with, as SSIM needs {SMALLEST}x"
+                            f"{SMALLEST} pixels within a border of {border}: {', '.join(small)}; "
+                            "choose --val_crop_border")
 
     def sampler(self):
         """The `LumaPatches`."""

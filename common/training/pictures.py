@@ -20,13 +20,13 @@ def draw_curves(rows, path, bicubic_psnr=None):
     """Draw losses, learning rate and validation PSNR over the steps to a PNG."""
     from matplotlib.figure import Figure
 
-    known = {key for row in rows for key in row}
+    known = {key for row in rows for key, value in row.items() if value is not None}
     plots = [(title, [key for key in keys if key in known]) for title, keys in _CURVES]
     plots = [(title, keys) for title, keys in plots if keys]
     figure = Figure(figsize=(4 * len(plots), 3.6))
     for axis, (title, keys) in zip(figure.subplots(1, len(plots), squeeze=False)[0], plots):
         for key in keys:
-            points = [(row["step"], row[key]) for row in rows if key in row]
+            points = [(row["step"], row[key]) for row in rows if row.get(key) is not None]
             axis.plot(*zip(*points), marker="o" if len(points) < 40 else None, markersize=3,
                       label=key)
         if keys == ["val_psnr"] and bicubic_psnr is not None:

@@ -12,7 +12,12 @@ from common.cli import UserError
 from common.files import make_folder, sha256, write_json, write_text
 from common.flags import about, group_of, to_yaml
 from common.scales import scale_name
-from common.training.checkpoint_files import checkpoints_in, read_sealed, write_sealed
+from common.training.checkpoint_files import (
+    checkpoints_in,
+    files_of,
+    read_sealed,
+    write_sealed,
+)
 from common.training.options import LENGTH
 
 log = logging.getLogger("sr_zoo")
@@ -183,7 +188,8 @@ class RunFolder:
         """
         write_json(self.summary, summary)
         paths = [self.config, self._data, self.metrics, self.summary, self.best, self.last,
-                 self.curves, self.comparison, *others]
+                 self.curves, self.comparison, *others,
+                 *files_of(checkpoints_in(self.checkpoints)[0])]
         write_sealed(self._sums, {os.path.relpath(path, self.path): sha256(path)
                                   for path in paths})
 

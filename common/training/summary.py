@@ -1,7 +1,9 @@
 """The result of a run: every validation image measured beside bicubic, as a table."""
 
 import logging
+import math
 
+from common.metrics import IDENTICAL
 from common.scales import scale_tuple
 
 SAMPLES = 4  # rows of a sheet of pictures
@@ -42,13 +44,15 @@ def report(summary, folder=None, lines=None):
     log.info("%-*s  bicubic PSNR   SSIM  %8s PSNR   SSIM    gain", width, "image", name)
     for scale in scale_tuple(summary["scale"]):
         rows = [row for row in images if row.get("scale", scale) == scale]
-        keys = [key for key in rows[0] if key not in ("name", "scale")]
-        mean = {"name": "mean", **{key: sum(r[key] for r in rows) / len(rows) for key in keys}}
+        mean = {"name": "mean", **{key: _mean(rows, key) for key in
+                                   ("bicubic_psnr", "psnr", "bicubic_ssim", "ssim")}}
         suffix = "" if scale == summary["scale"] else f" x{scale}"
         for row in [*rows, mean] if len(rows) > 1 else rows:
+            before, after = (math.inf if row[key] is None else row[key]  # as JSON has it
+                             for key in ("bicubic_psnr", "psnr"))
             log.info("%-*s  %9.2f dB  %.4f  %10.2f dB  %.4f  %+.2f dB", width,
-                     row["name"] + suffix, row["bicubic_psnr"], row["bicubic_ssim"], row["psnr"],
-                     row["ssim"], row["psnr"] - row["bicubic_psnr"])
+                     row["name"] + suffix, before, row["bicubic_ssim"], after, row["ssim"],
+                     0 if before == after else after - before)
         if lines is not None:
             for line in lines.final(scale, mean["psnr"], mean["ssim"]):
                 log.info(line)
@@ -61,4 +65,10 @@ def report(summary, folder=None, lines=None):
 
 def bicubic_mean(summary):
     """The mean PSNR of bicubic enlargement, dB."""
-    return sum(row["bicubic_psnr"] for row in summary["images"]) / len(summary["images"])
+    return _mean(summary["images"], "bicubic_psnr")
+
+
+def _mean(rows, key):
+    """The mean of the rows' values, of which an infinite PSNR counts as `IDENTICAL`."""
+    values = [IDENTICAL if row[key] is None else min(row[key], IDENTICAL) for row in rows]
+    return sum(values) / len(values)

@@ -8,7 +8,7 @@ from tqdm import tqdm
 
 from common.bicubic import upscale
 from common.inference.upscaler import Upscaler
-from common.metrics import psnr, ssim
+from common.metrics import IDENTICAL, psnr, ssim
 from common.nn.keras_compat import function, keras
 from common.nn.luma import CORE
 from common.training.pictures import Picture
@@ -142,8 +142,12 @@ def one_scale(model, scale):
 
 
 def means(scores):
-    """(mean PSNR, mean SSIM, {"val_psnr_x2": ...} of several scales) of a validation's scores."""
-    each = {scale: np.mean(values, axis=0) for scale, values in scores.items()}
+    """(mean PSNR, mean SSIM, {"val_psnr_x2": ...} of several scales) of a validation's scores.
+
+    An infinite PSNR, of an image that equals its HR image, counts as `IDENTICAL`.
+    """
+    each = {scale: np.mean(np.minimum(values, IDENTICAL), axis=0)
+            for scale, values in scores.items()}
     psnr_, ssim_ = np.mean(list(each.values()), axis=0)
     names = {} if len(each) == 1 else {f"val_psnr_x{scale}": float(value[0])
                                        for scale, value in each.items()}

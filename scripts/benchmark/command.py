@@ -7,13 +7,12 @@ take turns (A, B, C, A, B, C ...), so that other load on the machine meets all a
 reported. A peer that is not installed is named: `pip install -e ".[bench]"` installs them.
 """
 
-import json
 import os
 import sys
 
 from common.cli import UserError
 from common.device.machine import processor_name
-from common.files import write_text
+from common.files import write_json
 from common.flags import OneLineParser
 from scripts.benchmark import gan, inference, loop, pipeline, training
 from scripts.benchmark.measuring import as_line
@@ -40,7 +39,7 @@ def main(argv):
             print(as_line(row), flush=True)
             rows.append(row)
     if arguments.json:
-        write_text(arguments.json, json.dumps({"machine": machine, "results": rows}, indent=1))
+        write_json(arguments.json, {"machine": machine, "results": rows})
 
 
 def _parse(argv):

@@ -4,12 +4,11 @@ No NPU is needed. The functions that training and inference run are traced at a 
 checked with all that they call, and so are the layers of the models.
 """
 
-import json
 
 import models
 from common.cli import UserError
 from common.device.quiet import quiet_tensorflow
-from common.files import write_text
+from common.files import write_json
 from common.flags import OneLineParser
 from common.modelzoo.flags import pairs, words
 from common.scales import scale_name
@@ -32,7 +31,7 @@ def main(argv):
         for line in lines(row):
             print(line, flush=True)
     if arguments.json:
-        write_text(arguments.json, json.dumps({"results": rows}, indent=2) + "\n")
+        write_json(arguments.json, {"results": rows})
     return 1 if any(row["findings"] for row in rows) else 0
 
 
