@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 import functools
 import logging
-import threading
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -16,6 +15,7 @@ from PIL import Image
 from common import colour, exif, png, tiff
 from common.cli import UserError, one_line
 from common.files import atomic_path, existing_folder
+from common.opening import Opened, pixels
 
 # Formats that are written too; a result of the others becomes a PNG.
 WRITTEN_SUFFIXES = frozenset({".png", ".jpg", ".jpeg", ".jpe", ".jfif", ".webp", ".bmp", ".tif",
@@ -30,6 +30,10 @@ _ALPHA_SUFFIXES = {".png", ".tif", ".tiff", ".webp"}
 MAX_SIDE = {**dict.fromkeys(_JPEG_SUFFIXES, 65500), ".webp": 16383}  # pixels, the encoders' limits
 
 _limits = [MAX_MEGAPIXELS]  # the last counts
+_SMALL = 2 ** 24  # pixels; so many are read from however few bytes
+# A JPEG has at least one bit for 64 pixels; the others are known for flat colour only.
+_PIXELS_PER_BYTE = {"JPEG": 512, "MPO": 512}
+_OTHERS_PER_BYTE = 10_000
 
 log = logging.getLogger("sr_zoo")
 
@@ -93,13 +97,12 @@ def read_size(path: str | Path) -> tuple[int, int]:
     with _explained(path):
         if tiff.is_tiff(path):
             size = tiff.read_size(path)
+            _check_size(path, *size)
         else:
-            with _opened(path) as image:
-                size, data = image.size, image.info.get("exif")
-                if image.format == "PNG":
-                    data = png.read_header(path).exif
+            with Opened(path) as image:
+                header = _checked_header(path, image)
+                size, data = image.size, header.exif if header else image.info.get("exif")
             size = size if exif.orientation(data) >= 5 else size[::-1]
-        _check_size(path, *size)
         return size
 
 
@@ -118,12 +121,27 @@ def at_most(max_megapixels: float) -> Iterator[None]:
         _limits.pop()
 
 
-def _check_size(path, height, width):
-    """Refuse an image that may be a trap, or needs more memory than was meant."""
-    most = _limits[-1]
+def _check_size(path, height, width, per_byte=0):
+    """Refuse an image that may be a trap, or needs more memory than was meant.
+
+    `per_byte`: how many pixels one byte of such a file can stand for, where that is known.
+    """
+    most, size = _limits[-1], Path(path).stat().st_size
     if most and height * width > most * 1e6:
         raise UserError(f"{path} has {width}x{height} pixels, more than {most:g} million; if it "
                         "is meant, allow more with --max_megapixels")
+    if most and per_byte and height * width > max(_SMALL, per_byte * size):
+        raise UserError(f"{path} promises {width}x{height} pixels in {size} bytes; if it is "
+                        "meant, allow any size with --max_megapixels 0")
+
+
+def _checked_header(path, image):
+    """Check the size of an image that Pillow has opened; returns the header of a PNG."""
+    is_png = image.format == "PNG"
+    header = png.read_header(path) if is_png else None
+    per_byte = 0 if is_png else _PIXELS_PER_BYTE.get(image.format, _OTHERS_PER_BYTE)
+    _check_size(path, image.height, image.width, per_byte)
+    return header
 
 
 def read_rgb(path: str | Path) -> np.ndarray:
@@ -243,35 +261,6 @@ def _explained(path: str | Path) -> Iterator[None]:
         raise UserError(f"cannot read {path} as an image: {reason}") from error
 
 
-class _opened:
-    """Open a file with Pillow, whose own limit of 179 million pixels is lifted meanwhile."""
-
-    _lock, _users, _limit = threading.Lock(), 0, None
-
-    def __init__(self, path):
-        self._path, self._image = Path(path), None
-
-    def __enter__(self):
-        with _opened._lock:
-            if not _opened._users:
-                _opened._limit, Image.MAX_IMAGE_PIXELS = Image.MAX_IMAGE_PIXELS, None
-            _opened._users += 1
-        try:
-            self._image = Image.open(self._path)
-        except BaseException:
-            self.__exit__()
-            raise
-        return self._image
-
-    def __exit__(self, *_):
-        if self._image is not None:
-            self._image.close()
-        with _opened._lock:
-            _opened._users -= 1
-            if not _opened._users:
-                Image.MAX_IMAGE_PIXELS = _opened._limit
-
-
 def _read_tiff(path):
     _check_size(path, *tiff.read_size(path))
     page = tiff.read_picture(path)
@@ -280,9 +269,8 @@ def _read_tiff(path):
 
 
 def _read_with_pillow(path):
-    with _opened(path) as image:
-        _check_size(path, image.height, image.width)
-        header = png.read_header(path) if image.format == "PNG" else None
+    with Opened(path) as image:
+        header = _checked_header(path, image)
         pictures = getattr(image, "n_frames", 1)
         image.load()  # checks every byte, also of files that OpenCV decodes below
         data, note = image.info.get("exif") or None, ""
@@ -291,10 +279,10 @@ def _read_with_pillow(path):
             array = png.read_deep_colour(path, header)
         elif image.mode == "CMYK":
             rgb, profile, note = colour.to_rgb(image, profile)
-            array = np.array(rgb)
+            array = pixels(rgb)
         else:
             mode = _wanted_mode(image, header)
-            array = _to_uint(np.array(image if image.mode == mode else image.convert(mode)), path)
+            array = _to_uint(pixels(image if image.mode == mode else image.convert(mode)), path)
         if header is not None and header.key:
             array = png.with_key(array, header)
         turned = exif.orientation(data)

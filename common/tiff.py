@@ -14,10 +14,13 @@ from typing import Any
 
 import numpy as np
 from PIL import Image
+from PIL.TiffImagePlugin import ImageFileDirectory_v2
 
 from common import colour, exif
+from common.opening import Opened, pixels
 from common.tiff_layout import BYTEWISE, WITHOUT_FILL_ORDER, Layout, read_layout
 
+_TOGETHER = 2 ** 26  # bytes of samples, at most as 16 bits, that are decoded at a time
 _MAGIC = (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")
 
 
@@ -97,42 +100,47 @@ def _samples(layout: Layout, page: Any, file: Any) -> np.ndarray:
     tables = page.tags.valueof(347)  # of JPEG
     result = np.empty((layout.height, layout.width, layout.samples),
                       np.uint8 if layout.bits <= 8 else np.uint16)
-    for index in range(planes * down * across):
-        plane, place = divmod(index, down * across)
-        top, left = place // across * rows, place % across * columns
-        file.seek(offsets[index])
-        data = file.read(counts[index])
-        # The last strip is cut at the image's end; a tile is always whole.
-        height = rows if layout.tiled else min(rows, layout.height - top)
-        block = _decoded(layout, data, height, columns, tables)
-        target = result[top:top + rows, left:left + columns]
-        block = block[:target.shape[0], :target.shape[1]]
-        if layout.planar:
-            target[..., plane] = block[..., 0]
-        else:
-            target[...] = block
+    # Many at once, for libtiff is opened anew for each group.
+    together = max(1, _TOGETHER // (rows * columns * layout.samples * 2))
+    for plane in range(planes):
+        target = result[..., plane:plane + 1] if layout.planar else result
+        for start in range(0, down * across, together):
+            places = range(start, min(start + together, down * across))
+            data = []
+            for place in places:
+                file.seek(offsets[plane * down * across + place])
+                data.append(file.read(counts[plane * down * across + place]))
+            # The last strip is cut at the image's end; a tile is always whole.
+            heights = [rows if layout.tiled else min(rows, layout.height - place * rows)
+                       for place in places]
+            block = _decoded(layout, data, heights, columns, tables)
+            for place, piece in zip(places, np.split(block, np.cumsum(heights)[:-1])):
+                top, left = place // across * rows, place % across * columns
+                part = target[top:top + rows, left:left + columns]
+                part[...] = piece[:part.shape[0], :part.shape[1]]
     return result
 
 
-def _decoded(layout, data, rows, columns, tables):
-    """The samples of a strip or tile, [rows, columns, samples in it]."""
+def _decoded(layout, data, heights, columns, tables):
+    """The samples of strips or tiles of one width, below each other: [rows, columns, samples]."""
     if layout.reversed_bits and layout.compression not in WITHOUT_FILL_ORDER:
-        data = np.packbits(np.unpackbits(np.frombuffer(data, np.uint8)).reshape(-1, 8)[:, ::-1]
-                           ).tobytes()
+        data = [np.packbits(np.unpackbits(np.frombuffer(part, np.uint8)).reshape(-1, 8)[:, ::-1]
+                            ).tobytes() for part in data]
     count = 1 if layout.planar else layout.samples
     if layout.compression not in BYTEWISE:
-        return _picture(layout, data, rows, columns, count, tables)
+        return _picture(layout, data, heights, columns, count, tables)
     if layout.subsampling != (1, 1):
-        return _ycbcr_units(layout, data, rows, columns)
+        return np.concatenate([_ycbcr_units(layout, part, rows, columns)
+                               for part, rows in zip(data, heights)])
     row_bytes = -(-columns * count * layout.bits // 8)
-    data = _decompressed(layout, data, rows, row_bytes)
+    data = _decompressed(layout, data, heights, row_bytes)
     if layout.bits == 8:
         samples = data
     elif layout.bits == 16:
         samples = data.view(layout.byte_order + "u2").astype(np.uint16)
     else:
         samples = _unpacked(data, columns * count, layout.bits)
-    samples = samples.reshape(rows, columns, count)
+    samples = samples.reshape(-1, columns, count)
     if layout.predictor == 2:
         samples = np.cumsum(samples, axis=1, dtype=samples.dtype)
     return samples
@@ -154,53 +162,56 @@ def _ycbcr_units(layout, data, rows, columns):
     across, down = layout.subsampling
     units = -(-rows // down), -(-columns // across)
     size = down * across + 2
-    data = _decompressed(layout, data, units[0], units[1] * size).reshape(*units, size)
+    data = _decompressed(layout, [data], [units[0]], units[1] * size).reshape(*units, size)
     luma = data[..., :-2].reshape(*units, down, across).swapaxes(1, 2)
     luma = luma.reshape(units[0] * down, units[1] * across)
     chroma = data[..., -2:].repeat(down, axis=0).repeat(across, axis=1)
     return np.dstack([luma, chroma])[:rows, :columns]
 
 
-def _decompressed(layout, data, rows, row_bytes):
-    """The bytes of a strip or tile, uint8 [rows, row_bytes]."""
-    size = rows * row_bytes
-    if layout.compression in (8, 32946):
-        stream = zlib.decompressobj()
-        found = stream.decompress(data, size)
-        stream.decompress(stream.unconsumed_tail, 64)  # compares the checksum
-    elif layout.compression == 1:
-        found = data[:size]
-    else:
-        return _with_libtiff(data, {256: row_bytes, 257: rows, 258: 8, 277: 1, 262: 1,
-                                    259: layout.compression})
-    if len(found) < size:
-        raise layout.damaged("data are missing")
-    return np.frombuffer(found, np.uint8).reshape(rows, row_bytes)
+def _decompressed(layout, data, heights, row_bytes):
+    """The bytes of strips or tiles below each other, uint8 [rows, row_bytes]."""
+    if layout.compression not in (1, 8, 32946):
+        return _with_libtiff(data, heights, {256: row_bytes, 258: 8, 277: 1, 262: 1,
+                                             259: layout.compression})
+    found = []
+    for part, rows in zip(data, heights):
+        size = rows * row_bytes
+        if layout.compression != 1:
+            stream = zlib.decompressobj()
+            part = stream.decompress(part, size)
+            stream.decompress(stream.unconsumed_tail, 64)  # compares the checksum
+        if len(part) < size:
+            raise layout.damaged("data are missing")
+        found.append(np.frombuffer(part, np.uint8, size))
+    return (found[0] if len(found) == 1 else np.concatenate(found)).reshape(-1, row_bytes)
 
 
-def _picture(layout, data, rows, columns, count, tables):
-    """The samples of a strip or tile that is compressed as a picture; YCbCr becomes RGB."""
-    tags = {256: columns, 257: rows, 258: (layout.bits,) * count, 277: count,
-            259: layout.compression, 262: layout.photometric if count > 1 else 1, **layout.options}
+def _picture(layout, data, heights, columns, count, tables):
+    """The samples of strips or tiles compressed as pictures; YCbCr becomes RGB."""
+    tags = {256: columns, 258: (layout.bits,) * count, 277: count, 259: layout.compression,
+            262: layout.photometric if count > 1 else 1, **layout.options}
     if tables:
         tags[347] = bytes(tables)
-    array = _with_libtiff(data, tags)
+    array = _with_libtiff(data, heights, tags)
     if array.dtype == bool:
         array = array.astype(np.uint8)
-    if array.size != rows * columns * count:
+    if array.size != sum(heights) * columns * count:
         raise layout.damaged("a strip or tile is of another kind than its tags")
-    return array.reshape(rows, columns, count)
+    return array.reshape(-1, columns, count)
 
 
-def _with_libtiff(data, tags):
-    """Decode bytes as the only strip of a TIFF file, which Pillow gives to libtiff."""
-    from PIL.TiffImagePlugin import ImageFileDirectory_v2
-
+def _with_libtiff(data, heights, tags):
+    """Decode strips as those of a TIFF file of their own, which Pillow gives to libtiff."""
     directory = ImageFileDirectory_v2(b"II*\0\0\0\0\0")
-    for tag, value in {**tags, 273: 0, 278: tags[257], 279: len(data)}.items():
+    counts = [len(part) for part in data]
+    starts = np.cumsum([0, *counts[:-1]]).tolist()
+    for tag, value in {**tags, 257: sum(heights), 273: tuple(starts), 278: heights[0],
+                       279: tuple(counts)}.items():
         directory[tag] = value
-    with Image.open(io.BytesIO(b"II*\0\x08\0\0\0" + directory.tobytes(8) + data)) as image:
-        return np.array(image)
+    directory.tagtype[273] = directory.tagtype[279] = 4
+    with Opened(io.BytesIO(b"".join([b"II*\0\x08\0\0\0", directory.tobytes(8), *data]))) as image:
+        return pixels(image)
 
 
 # ---- colours ------------------------------------------------------------------------------------
@@ -273,7 +284,7 @@ def _through_profile(colours, layout):
     else:
         image = Image.frombytes("LAB", colours.shape[1::-1], _lab_bytes(colours, layout))
     rgb, profile, note = colour.to_rgb(image, layout.profile)
-    return np.array(rgb), profile, [*notes, *[note] * bool(note)]
+    return pixels(rgb), profile, [*notes, *[note] * bool(note)]
 
 
 def _lab_bytes(colours, layout):
@@ -302,8 +313,6 @@ def write(path: str | Path, array: np.ndarray, profile: bytes | None, said: byte
         profile, said: colour profile and EXIF data, or None.
         dpi: (horizontal, vertical) resolution in pixels per inch, or None.
     """
-    from PIL.TiffImagePlugin import ImageFileDirectory_v2
-
     array = array.reshape(*array.shape[:2], -1)
     height, width, samples = array.shape
     rows = max(1, 2 ** 18 // (width * samples * array.itemsize))

@@ -9,7 +9,7 @@ import pytest
 import skimage
 from PIL import Image, ImageCms, ImageOps
 
-from common import images
+from common import images, opening
 from common.cli import UserError
 from common.exif import orientation, without_orientation
 
@@ -315,3 +315,35 @@ def test_the_limit_holds_where_pillow_has_another(tmp_path, photo, monkeypatch):
         for array in pool.map(images.read_rgb, [tmp_path / "a.png"] * 40):
             np.testing.assert_array_equal(array, photo)
     assert Image.MAX_IMAGE_PIXELS == 100
+
+
+@pytest.mark.parametrize("suffix, place, layout, size", [
+    (".jpg", b"\xff\xc0", ">5xHH", (5000, 5000)), (".gif", b"GIF8", "<6xHH", (14000, 14000)),
+    (".bmp", b"BM", "<18xii", (14000, 14000)), (".tga", b"", "<12xHH", (14000, 14000)),
+    (".webp", b"\x9d\x01\x2a", "<3xHH", (14000, 14000)),
+    (".jp2", b"ihdr", ">4xII", (14000, 14000))])
+def test_a_header_that_promises_a_lot_in_few_bytes(tmp_path, suffix, place, layout, size):
+    path = tmp_path / f"lie{suffix}"
+    Image.new("RGB", (20, 20), (9, 99, 200)).save(path)
+    data = bytearray(path.read_bytes())
+    offset = data.index(place) + struct.calcsize(layout.split("x")[0] + "x")
+    struct.pack_into(layout[0] + layout[-2:], data, offset, *size)
+    if suffix == ".jp2":  # in the codestream too
+        for at in (6, 22):
+            struct.pack_into(">II", data, data.index(b"\xff\x51") + at, *size)
+    path.write_bytes(data)
+    for reader in (images.read_size, images.read_image):
+        with pytest.raises(UserError, match=rf"lie{suffix} promises {size[0]}x{size[1]} pixels in "
+                                            rf"{len(data)} bytes; .* --max_megapixels 0"):
+            reader(path)
+
+
+def test_pixels_in_bands_are_all_pixels(photo, monkeypatch):
+    for mode in ("RGB", "L", "LA", "I;16"):
+        image = Image.fromarray(photo).convert("L" if mode == "I;16" else mode)
+        if mode == "I;16":
+            image = Image.fromarray(np.array(image, np.uint16) * 250)
+        whole = np.array(image)
+        with monkeypatch.context() as patch:
+            patch.setattr(opening, "_BAND", 500)
+            np.testing.assert_array_equal(opening.pixels(image), whole)
