@@ -79,3 +79,10 @@ def unpremultiplied(colours: np.ndarray, alpha: np.ndarray) -> np.ndarray:
     part = np.maximum(alpha, 1).astype(np.int64)[..., None]
     return np.minimum((colours.astype(np.int64) * most + part // 2) // part, most).astype(
         colours.dtype)
+
+
+def to_8_bits(array: np.ndarray) -> np.ndarray:
+    """Round uint16 to uint8; uint8 stays as it is."""
+    if array.dtype == np.uint8:
+        return array
+    return ((array.astype(np.uint32) + 128) // 257).astype(np.uint8)

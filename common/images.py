@@ -6,16 +6,17 @@ import contextlib
 import functools
 import logging
 from collections.abc import Iterator
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 from PIL import Image
 
-from common import colour, exif, png, tiff
+from common import colour, exif, png, tiff, with_pillow
 from common.cli import UserError, one_line
 from common.files import atomic_path, existing_folder
-from common.opening import Opened, pixels
+from common.image_kind import ImageKind
+from common.opening import Opened
 
 # Formats that are written too; a result of the others becomes a PNG.
 WRITTEN_SUFFIXES = frozenset({".png", ".jpg", ".jpeg", ".jpe", ".jfif", ".webp", ".bmp", ".tif",
@@ -36,33 +37,6 @@ _PIXELS_PER_BYTE = {"JPEG": 512, "MPO": 512}
 _OTHERS_PER_BYTE = 10_000
 
 log = logging.getLogger("sr_zoo")
-
-
-@dataclass(frozen=True)
-class ImageKind:
-    """A file's format and metadata, for writing a result of the same kind.
-
-    Args:
-        format: name of the format.
-        icc_profile: colour profile of the pixels as they were read.
-        exif: EXIF data; the orientation is upright, as the pixels are.
-        dpi: (horizontal, vertical) resolution in pixels per inch.
-        pictures: how many frames or pages the file holds; only the first is read.
-        notes: what was left out or converted, as texts.
-    """
-
-    format: str
-    icc_profile: bytes | None = None
-    exif: bytes | None = None
-    dpi: tuple | None = None
-    pictures: int = 1
-    notes: tuple = ()
-
-    def losses(self, path: str | Path, used: str) -> list[str]:
-        """Lines about what of a file is not in the pixels; `used` says what is done with them."""
-        several = "pages" if self.format == "TIFF" else "frames"
-        lines = [f"{path} holds {self.pictures} {several}; the first is {used}"]
-        return lines[:self.pictures > 1] + [f"{path}: {note}" for note in self.notes]
 
 
 def list_images(folder: str | Path) -> list[Path]:
@@ -156,7 +130,7 @@ def read_rgb(path: str | Path) -> np.ndarray:
     array, kind = read_image(path)
     for line in kind.losses(path, "used"):
         _warn_once(line)
-    array = tiff.to_8_bits(array)
+    array = colour.to_8_bits(array)
     if array.ndim == 2:
         array = array[..., None]
     if array.shape[-1] < 3:
@@ -177,7 +151,12 @@ def read_image(path: str | Path) -> tuple[np.ndarray, ImageKind]:
             holds a kind of pixels that cannot be read.
     """
     with _explained(path):
-        array, kind = _read_tiff(path) if tiff.is_tiff(path) else _read_with_pillow(path)
+        if tiff.is_tiff(path):
+            _check_size(path, *tiff.read_size(path))
+            array, kind = tiff.read_first(path)
+        else:
+            with Opened(path) as image:
+                array, kind = with_pillow.read_first(path, image, _checked_header(path, image))
         array = np.ascontiguousarray(array[..., 0] if array.shape[2:] == (1,) else array)
         channels = 1 if array.ndim == 2 else array.shape[-1]
         return array, kind if colour.fits(kind.icc_profile, channels) else replace(
@@ -208,7 +187,7 @@ def write_image(path: str | Path, array: np.ndarray, kind: ImageKind | None = No
     if array.ndim == 3 and array.shape[-1] == 1:
         array = array[..., 0]
     if suffix not in _DEEP_SUFFIXES:
-        array = tiff.to_8_bits(array)
+        array = colour.to_8_bits(array)
     described = (kind.icc_profile, kind.exif, kind.dpi) if kind else (None, None, None)
     with atomic_path(path) as temporary:
         try:
@@ -259,68 +238,6 @@ def _explained(path: str | Path) -> Iterator[None]:
         reason = "not an image, or damaged" if isinstance(error, Image.UnidentifiedImageError) \
             else one_line(error) or type(error).__name__
         raise UserError(f"cannot read {path} as an image: {reason}") from error
-
-
-def _read_tiff(path):
-    _check_size(path, *tiff.read_size(path))
-    page = tiff.read_picture(path)
-    return page.array, ImageKind("TIFF", page.profile, page.exif, page.dpi, page.pages,
-                                 tuple(page.notes))
-
-
-def _read_with_pillow(path):
-    with Opened(path) as image:
-        header = _checked_header(path, image)
-        pictures = getattr(image, "n_frames", 1)
-        image.load()  # checks every byte, also of files that OpenCV decodes below
-        data, note = image.info.get("exif") or None, ""
-        profile, dpi = image.info.get("icc_profile") or None, _dpi(image)
-        if header is not None and header.is_deep_colour:
-            array = png.read_deep_colour(path, header)
-        elif image.mode == "CMYK":
-            rgb, profile, note = colour.to_rgb(image, profile)
-            array = pixels(rgb)
-        else:
-            mode = _wanted_mode(image, header)
-            array = _to_uint(pixels(image if image.mode == mode else image.convert(mode)), path)
-        if header is not None and header.key:
-            array = png.with_key(array, header)
-        turned = exif.orientation(data)
-        if turned >= 5 and dpi:
-            dpi = dpi[::-1]
-        kind = ImageKind(image.format, profile, exif.without_orientation(data), dpi, pictures,
-                         (note,) if note else ())
-    return exif.upright(array, turned), kind
-
-
-def _dpi(image):
-    """(horizontal, vertical) pixels per inch, or None where the file does not say them."""
-    if image.format in ("JPEG", "MPO") and not image.info.get("jfif_unit") and \
-            0x011A not in image.getexif():
-        return None  # Pillow would say 72
-    dpi = image.info.get("dpi")
-    return tuple(map(float, dpi)) if dpi and min(dpi) > 0 else None
-
-
-def _wanted_mode(image, header):
-    """The grey or RGB mode of Pillow, with or without alpha, that keeps what the file holds."""
-    mode = image.mode
-    transparent = "transparency" in image.info and not (header is not None and header.key)
-    if mode.startswith(("I", "F")):
-        return mode
-    if mode in ("1", "L"):
-        return "LA" if transparent else "L"
-    if mode in ("LA", "La"):
-        return "LA"
-    return "RGBA" if transparent or mode in ("RGBA", "RGBa", "PA") else "RGB"
-
-
-def _to_uint(array, path):
-    if array.dtype == np.uint8:
-        return array
-    if array.dtype.kind in "iu" and array.min() >= 0 and array.max() <= 65535:
-        return array.astype(np.uint16)
-    raise UserError(f"{path} holds {array.dtype} values; only 8-bit and 16-bit images can be read")
 
 
 @functools.lru_cache(None)

@@ -8,41 +8,20 @@ from __future__ import annotations
 import io
 import logging
 import zlib
-from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-from PIL import Image
 from PIL.TiffImagePlugin import ImageFileDirectory_v2
 
-from common import colour, exif
+from common import exif
+from common.image_kind import ImageKind
 from common.opening import Opened, pixels
+from common.tiff_colour import in_colour
 from common.tiff_layout import BYTEWISE, WITHOUT_FILL_ORDER, Layout, read_layout
 
 _TOGETHER = 2 ** 26  # bytes of samples, at most as 16 bits, that are decoded at a time
 _MAGIC = (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")
-
-
-@dataclass
-class TiffPicture:
-    """The first page of a TIFF file.
-
-    Args:
-        array: uint8 or uint16, HxWxC: grey or RGB, then alpha if there is one; upright.
-        profile: colour profile of these colours, or None.
-        exif: EXIF data, upright, or None.
-        dpi: (horizontal, vertical) resolution in pixels per inch, or None.
-        pages: number of pictures in the file.
-        notes: what was left out or converted, as texts.
-    """
-
-    array: np.ndarray
-    profile: bytes | None
-    exif: bytes | None
-    dpi: tuple | None
-    pages: int
-    notes: list = field(default_factory=list)
 
 
 def is_tiff(path: str | Path) -> bool:
@@ -59,8 +38,8 @@ def read_size(path: str | Path) -> tuple[int, int]:
         return sides[::-1] if layout.orientation >= 5 else sides
 
 
-def read_picture(path: str | Path) -> TiffPicture:
-    """Read the first page.
+def read_first(path: str | Path) -> tuple[np.ndarray, ImageKind]:
+    """Read the first page, upright: uint8 or uint16, HxWxC, grey or RGB, then alpha if it has any.
 
     Raises:
         UserError: its kind of pixels cannot be read, or data are missing.
@@ -71,13 +50,14 @@ def read_picture(path: str | Path) -> TiffPicture:
         samples = _samples(layout, page, file.filehandle)
         pages = len(file.pages) + len(layout.sub_pages)
         described = not (page.is_shaped or page.is_imagej or page.is_ome)
-    array, profile, notes = _in_colour(layout, samples)
+    array, profile, notes = in_colour(layout, samples)
     dpi = layout.dpi
     if layout.orientation >= 5 and dpi:
         dpi = dpi[::-1]
     with open(path, "rb") as file:
         said = exif.read_from_tiff(file, described)
-    return TiffPicture(exif.upright(array, layout.orientation), profile, said, dpi, pages, notes)
+    return (exif.upright(array, layout.orientation),
+            ImageKind("TIFF", profile, said, dpi, pages, tuple(notes)))
 
 
 def _opened(path):
@@ -212,93 +192,6 @@ def _with_libtiff(data, heights, tags):
     directory.tagtype[273] = directory.tagtype[279] = 4
     with Opened(io.BytesIO(b"".join([b"II*\0\x08\0\0\0", directory.tobytes(8), *data]))) as image:
         return pixels(image)
-
-
-# ---- colours ------------------------------------------------------------------------------------
-
-def _in_colour(layout, samples):
-    """(array HxWxC of grey or RGB and alpha, profile, notes) from samples as stored."""
-    notes, profile = [], layout.profile
-    colours, others = samples[..., :layout.colours], samples[..., layout.colours:]
-    if layout.photometric == 3:
-        colours = (layout.palette >> 8).astype(np.uint8)[colours[..., 0]]
-    else:
-        colours = full_range(colours, layout.bits)
-    if layout.photometric == 0:
-        colours = np.iinfo(colours.dtype).max - colours
-    alpha = None
-    if layout.alpha is not None:
-        alpha = full_range(others[..., layout.alpha], layout.bits)
-        if layout.associated:
-            colours = colour.unpremultiplied(colours, alpha)
-    dropped = layout.samples - layout.colours - (alpha is not None)
-    if dropped:
-        notes.append(f"{dropped} extra channel{'s' * (dropped > 1)} of unspecified meaning "
-                     f"{'are' if dropped > 1 else 'is'} left out")
-    if layout.photometric == 6 and layout.compression in BYTEWISE:
-        colours = _rgb_from_ycbcr(colours, layout)
-    if layout.photometric in (5, 8, 9):
-        colours, profile, more = _through_profile(colours, layout)
-        notes += more
-        if alpha is not None and alpha.dtype != colours.dtype:
-            alpha = to_8_bits(alpha)
-    if alpha is not None and layout.photometric == 3 and alpha.dtype != np.uint8:
-        alpha = to_8_bits(alpha)
-    return (colours if alpha is None else np.dstack([colours, alpha])), profile, notes
-
-
-def full_range(samples: np.ndarray, bits: int) -> np.ndarray:
-    """Stretch samples of 1 to 16 bits to all of 8 (up to 8 bits) or 16 bits."""
-    wanted = 8 if bits <= 8 else 16
-    if bits == wanted:
-        return samples
-    most = 2 ** bits - 1
-    table = (np.arange(2 ** bits) * (2 ** wanted - 1) + most // 2) // most
-    return table.astype(np.uint8 if wanted == 8 else np.uint16)[samples]
-
-
-def to_8_bits(array: np.ndarray) -> np.ndarray:
-    """Round uint16 to uint8; uint8 stays as it is."""
-    if array.dtype == np.uint8:
-        return array
-    return ((array.astype(np.uint32) + 128) // 257).astype(np.uint8)
-
-
-def _rgb_from_ycbcr(samples, layout):
-    black, white = np.array(layout.reference).reshape(3, 2).T
-    red, green, blue = layout.coefficients
-    y, cb, cr = np.moveaxis((samples - black) * (np.array([255, 127, 127]) / (white - black)),
-                            -1, 0)
-    r, b = cr * (2 - 2 * red) + y, cb * (2 - 2 * blue) + y
-    g = (y - blue * b - red * r) / green
-    return np.clip(np.rint(np.stack([r, g, b], axis=-1)), 0, 255).astype(np.uint8)
-
-
-def _through_profile(colours, layout):
-    """(uint8 RGB, its profile, notes) from CMYK, CIELab (a, b signed) or ICCLab (offset)."""
-    notes = []
-    if layout.bits > 8:
-        notes.append(f"colours of {layout.bits} bits are converted to RGB with 8 bits")
-    if layout.photometric == 5:
-        image = Image.fromarray(np.ascontiguousarray(to_8_bits(colours)), "CMYK")
-    else:
-        image = Image.frombytes("LAB", colours.shape[1::-1], _lab_bytes(colours, layout))
-    rgb, profile, note = colour.to_rgb(image, layout.profile)
-    return pixels(rgb), profile, [*notes, *[note] * bool(note)]
-
-
-def _lab_bytes(colours, layout):
-    """8-bit Lab as TIFF and Pillow store it: L from 0 to 255 for 100, a and b signed."""
-    if layout.bits == 8:
-        return (colours ^ np.uint8([0, 128, 128]) if layout.photometric == 9 else colours).tobytes()
-    if layout.photometric == 8:  # L up to 65535, a and b signed 256ths
-        values = colours.astype(np.uint16).view(np.int16).astype(np.float64) / 256
-        values[..., 0] = colours[..., 0] / 257.0
-    else:  # L up to 65280, a and b 256ths above -128
-        values = colours / 256.0 - [0, 128, 128]
-    lightness = np.clip(np.rint(values[..., :1]), 0, 255).astype(np.uint8)
-    rest = np.clip(np.rint(values[..., 1:]), -128, 127).astype(np.int8).view(np.uint8)
-    return np.concatenate([lightness, rest], axis=-1).tobytes()
 
 
 # ---- writing ------------------------------------------------------------------------------------

@@ -347,3 +347,25 @@ def test_pixels_in_bands_are_all_pixels(photo, monkeypatch):
         with monkeypatch.context() as patch:
             patch.setattr(opening, "_BAND", 500)
             np.testing.assert_array_equal(opening.pixels(image), whole)
+
+
+def test_depth_that_is_lost_is_told(tmp_path, photo):
+    deep = as_16_bits(photo[:20, :30])
+    for head in (b"P6 30 20 65535\n", b"P6\n# 12\n30 20\n# of 10\n65535\n"):
+        (tmp_path / "a.ppm").write_bytes(head + deep.astype(">u2").tobytes())
+        array, kind = images.read_image(tmp_path / "a.ppm")
+        assert np.abs(array * 257.0 - deep).max() <= 257
+        assert kind.notes == ("its 16 bits per channel are read as 8",)
+    Image.fromarray(photo).save(tmp_path / "b.ppm")
+    Image.fromarray(deep[..., 0]).save(tmp_path / "c.jp2")
+    for name in ("b.ppm", "c.jp2"):
+        assert images.read_image(tmp_path / name)[1].notes == ()
+    np.testing.assert_array_equal(images.read_image(tmp_path / "c.jp2")[0], deep[..., 0])
+    Image.fromarray(photo).save(tmp_path / "d.jp2")
+    data = bytearray((tmp_path / "d.jp2").read_bytes())
+    start = data.index(b"\xff\x4f\xff\x51") + 42
+    assert data[start] == 7 and data[start + 3] == 7 and data[start + 6] == 7
+    data[start] = data[start + 3] = data[start + 6] = 11
+    (tmp_path / "d.jp2").write_bytes(data)
+    assert images.read_image(tmp_path / "d.jp2")[1].notes == (
+        "its 12 bits per channel are read as 8",)
