@@ -13,6 +13,7 @@ import jsonargparse
 import yaml
 
 from common.cli import UserError, did_you_mean, one_line, unknown
+from common.yaml_files import read_yaml
 
 
 def option(default: Any, help: str | None = None, free: bool | None = None,
@@ -120,6 +121,9 @@ class OneLineParser(jsonargparse.ArgumentParser):
 
     def read(self, argv: list[str], **kwargs) -> jsonargparse.Namespace:
         """Parse flags into a namespace, with ~ and variables expanded; or raise a `UserError`."""
+        for word, following in zip(argv, [*argv[1:], ""]):
+            if word in ("--config", "-c") or word.startswith("--config="):
+                _check_config(word.partition("=")[2] or following)
         try:
             given = self.parse_args(argv, **kwargs)
         except jsonargparse.ArgumentError as error:
@@ -149,6 +153,12 @@ class OneLineParser(jsonargparse.ArgumentParser):
                 what = f"Expected a value out of {choice.group(1)}. Got value: {choice.group(2)}"
             return f"--{wrong.group(1)}: {what}"
         return message
+
+
+def _check_config(path):
+    content = read_yaml(_expanded(path))
+    if not isinstance(content, (dict, type(None))):
+        raise UserError(f"{path} holds no options: expected lines of `name: value`")
 
 
 def _expanded(value):
@@ -206,7 +216,7 @@ def _read_preset(parser, presets, name):
     path = Path(presets) / f"{name}.yaml"
     if not path.is_file():
         raise unknown("preset", name, _names(presets))
-    values = yaml.safe_load(path.read_text(encoding="utf-8")) or {}
+    values = read_yaml(path) or {}
     return _given(parser, values)
 
 

@@ -25,6 +25,7 @@ from typing import TYPE_CHECKING, Any
 
 from common.cli import UserError, did_you_mean, unknown
 from common.scales import scale_name, scale_tuple
+from common.untrusted import damaged
 
 if TYPE_CHECKING:
     from common.nn.keras_compat import keras
@@ -207,6 +208,7 @@ def load(path: str | os.PathLike, scale: int | None = None, **options: Any) -> k
         scale = held
     elif scale not in scale_tuple(held):
         raise UserError(f"{path} holds {metadata['model']} {scale_name(held)}, not x{scale}")
-    loaded = create(metadata["model"], scale, **{**metadata["options"], **options})
+    with damaged(path):
+        loaded = create(metadata["model"], scale, **{**metadata["options"], **options})
     weights.load_into(loaded, path, unused=scale != held)
     return loaded

@@ -14,7 +14,7 @@ from types import ModuleType
 from typing import Any, Optional, Union
 
 import models
-from common.cli import UserError
+from common.cli import UserError, one_line
 from common.files import check_suffix
 from common.scales import scale_name, scale_tuple
 from common.weights import source as foreign_weights
@@ -61,7 +61,10 @@ def convert(name: str, source: Union[str, Path], output: Union[str, Path],
     found = foreign_weights.read(source, known[name].EXPECTS, name)
     if found.note and report:
         report(found.note)
-    held, found_options, arrays = known[name].convert(found)
+    try:
+        held, found_options, arrays = known[name].convert(found)
+    except (TypeError, ValueError, IndexError, KeyError, ZeroDivisionError) as error:
+        raise found.unfit(f"its arrays have other shapes ({one_line(error)})") from error
     scale = _scale(found, held, scale)
     others = [f"_x{s}" for s in scale_tuple(held) if s not in scale_tuple(scale)]
     arrays = {layer: arrays[layer] for layer in arrays if not any(x in layer for x in others)}

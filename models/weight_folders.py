@@ -11,6 +11,7 @@ from typing import Any
 import models
 from common.cli import UserError, one_line
 from common.device.quiet import quiet_tensorflow
+from common.untrusted import damaged
 from models import catalogue
 from models.choose import Choice, choose_scales
 
@@ -113,7 +114,9 @@ def checkpoint_to_h5(checkpoint: str | Path, description: str | Path, path: str 
     from common import weights
     from common.nn.keras_compat import tf
 
-    model = models.described(weights.read_metadata(description))
+    metadata = weights.read_metadata(description)
+    with damaged(description):
+        model = models.described(metadata)
     try:
         # The weights that a run validates and exports; see `tracked` in common.training.ema.
         averaged = any(name.startswith("average/")

@@ -6,13 +6,13 @@ one such as `Set5_x2.h5` has whole images for validation in two groups, `lr/0`, 
 files, in [0, 255]; the values show which. `lr` is already enlarged to the size of `hr`.
 """
 
-from pathlib import Path
 
 import numpy as np
 
 from common.cli import UserError
 from common.data.patches import Order, share_of
 from common.files import existing_folder
+from common.hdf5 import read_hdf5
 
 
 class LumaPatches:
@@ -34,12 +34,7 @@ class LumaPatches:
     dtype, channels, threads = "float32", 1, None
 
     def __init__(self, path, batch_size: int, seed: int, scale: int):
-        with _opened(path) as file:
-            lr, hr = (_member(file, key, path, "shape") for key in ("lr", "hr"))
-            if lr.shape != hr.shape or lr.ndim != 3 or lr.shape[1] != lr.shape[2] or not lr.size:
-                raise UserError(f"{path}: lr {lr.shape} and hr {hr.shape} must be square patches "
-                                "of one shape (patches, side, side); lr is already enlarged")
-            self._lr, self._hr = (np.asarray(array[()], np.float32) for array in (lr, hr))
+        self._lr, self._hr = read_hdf5(path, _patches, path)
         factor = np.float32(255 / _white([self._hr], path))
         for patches in (self._lr, self._hr):
             patches *= factor
@@ -75,18 +70,17 @@ def read_luma_images(path) -> list:
         UserError: the file does not exist, is not HDF5 or has no groups `lr` and `hr` of the same
             images.
     """
-    with _opened(path) as file:
-        lr, hr = (_images(_member(file, key, path, "keys")) for key in ("lr", "hr"))
-        if not lr or lr.keys() != hr.keys():
-            raise UserError(f"{path}: lr and hr must hold the same images, at least one")
-        for name in lr:
-            if lr[name].shape != hr[name].shape or lr[name].ndim != 2:
-                raise UserError(f"{path}: lr/{name} {lr[name].shape} and hr/{name} "
-                                f"{hr[name].shape} must be of one shape (height, width); lr is "
-                                "already enlarged")
-        white = _white(hr.values(), path)
-        names = sorted(lr, key=lambda name: (len(name), name))
-        return [(name, lr[name] / white, hr[name] / white) for name in names]
+    lr, hr = read_hdf5(path, _image_groups, path)
+    if not lr or lr.keys() != hr.keys():
+        raise UserError(f"{path}: lr and hr must hold the same images, at least one")
+    for name in lr:
+        if lr[name].shape != hr[name].shape or lr[name].ndim != 2:
+            raise UserError(f"{path}: lr/{name} {lr[name].shape} and hr/{name} "
+                            f"{hr[name].shape} must be of one shape (height, width); lr is "
+                            "already enlarged")
+    white = _white(hr.values(), path)
+    names = sorted(lr, key=lambda name: (len(name), name))
+    return [(name, lr[name] / white, hr[name] / white) for name in names]
 
 
 def find_luma_files(data_dir, scale: int) -> tuple:
@@ -98,8 +92,7 @@ def find_luma_files(data_dir, scale: int) -> tuple:
     folder = existing_folder(data_dir)
     found = {"patches": None, "images": None}
     for path in sorted(folder.glob(f"*_x{scale}.h5")):
-        with _opened(path) as file:
-            kind = "images" if hasattr(file.get("lr"), "keys") else "patches"
+        kind = read_hdf5(path, _kind)
         found[kind] = found[kind] or path
     if not found["patches"]:
         raise UserError(f"no luma patches for x{scale} in {folder}: expected a file such as "
@@ -107,15 +100,26 @@ def find_luma_files(data_dir, scale: int) -> tuple:
     return found["patches"], found["images"]
 
 
-def _opened(path):
-    import h5py
+def _kind(file):
+    return "images" if hasattr(file.get("lr"), "keys") else "patches"
 
-    if not Path(path).is_file():
-        raise UserError(f"no such file: {path}")
-    try:
-        return h5py.File(str(path), "r")
-    except OSError as error:
-        raise UserError(f"{path} is not an HDF5 file, or is truncated") from error
+
+def _patches(file, path):
+    lr, hr = (_member(file, key, path, "shape") for key in ("lr", "hr"))
+    if lr.shape != hr.shape or lr.ndim != 3 or lr.shape[1] != lr.shape[2] or not lr.size:
+        raise UserError(f"{path}: lr {lr.shape} and hr {hr.shape} must be square patches "
+                        "of one shape (patches, side, side); lr is already enlarged")
+    return [_numbers(array, path, np.float32) for array in (lr, hr)]
+
+
+def _image_groups(file, path):
+    return [_images(_member(file, key, path, "keys"), path) for key in ("lr", "hr")]
+
+
+def _numbers(array, path, dtype):
+    if array.dtype.kind not in "fiu":
+        raise UserError(f"{path}: {array.name} holds values of type {array.dtype}, not luma")
+    return np.asarray(array[()], dtype)
 
 
 def _member(file, key, path, attribute):
@@ -130,8 +134,8 @@ def _member(file, key, path, attribute):
                     f"{', '.join(file) or 'nothing'}")
 
 
-def _images(group):
-    return {name: np.asarray(group[name][()], np.float64) for name in group
+def _images(group, path):
+    return {name: _numbers(group[name], path, np.float64) for name in group
             if hasattr(group[name], "shape")}
 
 

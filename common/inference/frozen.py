@@ -18,6 +18,7 @@ import numpy as np
 from common.cli import UserError
 from common.inference.footprint import footprint, needed_overlap
 from common.inference.upscaler import AUTOMATIC_SIDES, Enlarger, fixed_window
+from common.untrusted import isolated
 
 if TYPE_CHECKING:
     import os
@@ -76,6 +77,13 @@ def read(path: str | os.PathLike) -> FrozenGraph:
         OSError: the file cannot be read.
         UserError: it is not a frozen graph of the zoo.
     """
+    import tensorflow  # noqa: F401  (see `isolated`)
+
+    isolated(_check, path)
+    return _parsed(path)
+
+
+def _parsed(path):
     import tensorflow as tf
     from google.protobuf.message import DecodeError
 
@@ -90,6 +98,18 @@ def read(path: str | os.PathLike) -> FrozenGraph:
     except (DecodeError, StopIteration, ValueError, TypeError) as error:
         raise UserError(f"{path} is not a frozen graph of the zoo; make one with python -m "
                         "scripts.export --format frozen_pb") from error
+
+
+def _check(path):
+    """Raise what is wrong with a graph; TensorFlow's reader may also end the process."""
+    import tensorflow as tf
+
+    graph = _parsed(path)
+    sizes = (graph.scale, graph.tile, graph.overlap, graph.grid)
+    if not all(type(size) is int and 0 <= size <= 65536 for size in sizes):
+        raise ValueError(f"it states the sizes {sizes}")
+    with tf.Graph().as_default():
+        tf.import_graph_def(graph.definition, name="")
 
 
 class FrozenUpscaler(Enlarger):

@@ -28,7 +28,7 @@ def load(file: BinaryIO) -> object:
         Refused: it holds other objects; none of their code was run.
         Exception: of various types, for a damaged file.
     """
-    return _plain(_Reader(file, encoding="latin1").load())
+    return plain(Reader(file).load())
 
 
 class _Type:
@@ -52,6 +52,10 @@ class _Array:
     def __setstate__(self, state):
         _, shape, kind, is_fortran, data = state
         self.array = _buffer(data, kind, shape, "F" if is_fortran else "C")
+
+    def value(self):
+        """The array."""
+        return self.array
 
 
 def _buffer(data, kind, shape, order):
@@ -77,19 +81,33 @@ for _module in ("numpy.core", "numpy._core"):
                    (f"{_module}.numeric", "_frombuffer"): _buffer})
 
 
-class _Reader(pickle.Unpickler):
+class Reader(pickle.Unpickler):
+    """An unpickler that knows only these names."""
+
+    def __init__(self, file: BinaryIO):
+        super().__init__(file, encoding="latin1")
+
     def find_class(self, module, name):
+        """What a name in the pickle stands for; a `Refused` for all that are not listed."""
         if (module, name) not in _KNOWN:
             raise Refused(f"{module}.{name}")
         return _KNOWN[module, name]
 
 
-def _plain(value):
-    """The value with arrays instead of their stand-ins."""
-    if isinstance(value, _Array):
-        return value.array
+def plain(value: object, _known: dict | None = None) -> object:
+    """The value with arrays instead of their stand-ins; what occurs twice is converted once."""
+    known = {} if _known is None else _known
+    if id(value) not in known:
+        known[id(value)] = None  # of a container that holds itself
+        known[id(value)] = _converted(value, known)
+    return known[id(value)]
+
+
+def _converted(value, known):
+    if hasattr(value, "value"):
+        return value.value()
     if isinstance(value, dict):
-        return {key: _plain(item) for key, item in value.items()}
+        return {key: plain(item, known) for key, item in value.items()}
     if isinstance(value, (list, tuple)):
-        return type(value)(_plain(item) for item in value)
+        return type(value)([plain(item, known) for item in value])
     return value

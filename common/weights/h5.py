@@ -19,6 +19,8 @@ import numpy as np
 
 from common.cli import UserError
 from common.files import atomic_path, check_suffix, write_bytes
+from common.hdf5 import read_hdf5
+from common.untrusted import damaged
 
 if TYPE_CHECKING:
     from common.nn.keras_compat import keras
@@ -58,22 +60,60 @@ def read_metadata(path: str | os.PathLike) -> dict:
     Raises:
         UserError: there is no such file, or it is not a weight file of the zoo.
     """
-    with _open(path) as file:
-        if METADATA not in file.attrs:
-            raise UserError(f"{path} is an HDF5 file but not a weight file of this zoo (no "
-                            f"attribute {METADATA!r}); it may be another program's")
-        return json.loads(file.attrs[METADATA])
+    text, numbers = read_hdf5(path, _described)
+    if text is None:
+        raise UserError(f"{path} is an HDF5 file but not a weight file of this zoo (no "
+                        f"attribute {METADATA!r}); it may be another program's")
+    with damaged(path):
+        metadata = json.loads(text)
+        _check_description(metadata, numbers)
+    return metadata
+
+
+def _described(file):
+    """The description in a zoo `.h5`, and how many numbers its arrays have together."""
+    numbers = 0
+
+    def count(_, item):
+        nonlocal numbers
+        numbers += getattr(item, "size", 0)
+    file.visititems(count)
+    return file.attrs.get(METADATA), numbers
+
+
+def _check_description(metadata, numbers):
+    """Raise a `ValueError` for a description that no `save` wrote."""
+    scales = metadata["scale"] if isinstance(metadata["scale"], list) else [metadata["scale"]]
+    if not (isinstance(metadata["model"], str) and isinstance(metadata["options"], dict)
+            and scales and all(type(scale) is int for scale in scales)):
+        raise ValueError("its description is of another form than the zoo's")
+    counts = [each for value in metadata["options"].values()
+              for each in (value if isinstance(value, list) else [value]) if type(each) is int]
+    most, more, *_ = [*sorted(counts, reverse=True), 1, 1]
+    # A convolution's kernel has the square of its features, a network several of these.
+    if most > 64 and most**2 * more > 4 * numbers:
+        raise ValueError(f"it describes a network of sizes {most} and {more}, but holds only "
+                         f"{numbers:,} numbers")
 
 
 def read_arrays(path: str | os.PathLike) -> dict[str, list[np.ndarray]]:
-    """Read the arrays of a zoo or Keras `.h5` as `{layer name: [arrays in order]}`."""
-    with _open(path) as file:
-        layers = {}
-        for name, layer in file.get("model_weights", file).items():
-            arrays = [np.asarray(layer[weight]) for weight in weight_names(layer)]
-            if arrays:
-                layers[name] = arrays
-        return layers
+    """Read the arrays of a zoo or Keras `.h5` as `{layer name: [arrays in order]}`.
+
+    Raises:
+        UserError: no such file, damaged, or with values that are not finite.
+    """
+    return read_hdf5(path, _layers)
+
+
+def _layers(file):
+    layers = {}
+    for name, layer in file.get("model_weights", file).items():
+        arrays = [np.asarray(layer[weight]) for weight in weight_names(layer)]
+        if not all(array.dtype.kind in "fiu" and np.isfinite(array).all() for array in arrays):
+            raise ValueError(f"layer {name} holds values that are not finite numbers")
+        if arrays:
+            layers[name] = arrays
+    return layers
 
 
 def load_into(model: keras.Model, path: str | os.PathLike, partial: bool = False,
@@ -220,15 +260,6 @@ def _between(a, b, alpha):
 def _some(names, most=4):
     more = f" and {len(names) - most} more" if len(names) > most else ""
     return ", ".join(names[:most]) + more
-
-
-def _open(path):
-    if not Path(path).is_file():
-        raise UserError(f"no weight file {path}")
-    try:
-        return h5py.File(path, "r")
-    except OSError as error:
-        raise UserError(f"{path} is not an HDF5 weight file, or is cut off") from error
 
 
 def weight_names(layer: h5py.Group) -> list[str]:

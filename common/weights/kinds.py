@@ -2,17 +2,17 @@
 
 from __future__ import annotations
 
-import contextlib
 import os
 import re
 import zipfile
-from collections.abc import Iterator
 from pathlib import Path
 
 import h5py
 
-from common.cli import UserError, one_line
+from common.cli import UserError
+from common.hdf5 import read_hdf5
 from common.weights.ncnn import is_ncnn
+from common.weights.torch_file import is_safetensors
 
 KINDS = {
     "matlab": "a MATLAB 5 file",
@@ -62,7 +62,7 @@ def recognise(path: str | os.PathLike) -> tuple[str | None, str | None]:
     if start.startswith(b"MATLAB 7"):
         return None, "a MATLAB 7.3 file, which MATLAB writes as version 5 with save -v7"
     if h5py.is_hdf5(str(path)):
-        return _recognise_hdf5(path)
+        return read_hdf5(path, _recognise_hdf5)
     if start.startswith(b"PK\x03\x04"):
         return _recognise_zip(path)
     if start.startswith(_TORCH_START):
@@ -71,8 +71,8 @@ def recognise(path: str | os.PathLike) -> tuple[str | None, str | None]:
         return "paddle", None
     if end == _TABLE_END or checkpoint_prefix(path):
         return "tf_checkpoint", None
-    if start[8:10] == b'{"':
-        return None, "a safetensors file"
+    if is_safetensors(start):
+        return "torch", None
     for magic, text in _OTHER_STARTS:
         if start.startswith(magic):
             return None, text
@@ -89,25 +89,13 @@ def checkpoint_prefix(path: str | os.PathLike) -> str | None:
     return prefix if Path(prefix + ".index").is_file() else None
 
 
-@contextlib.contextmanager
-def damaged(path: str | os.PathLike) -> Iterator[None]:
-    """Turn whatever a library raises for a broken file in the block into one `UserError`."""
-    try:
-        yield
-    except UserError:
-        raise
-    except Exception as error:
-        raise UserError(f"{path} is damaged or cut off: {one_line(error)[:120]}") from error
-
-
-def _recognise_hdf5(path):
-    with damaged(path), h5py.File(str(path), "r") as file:
-        if "sr_zoo" in file.attrs:
-            return None, "a weight file of this zoo already"
-        if file.userblock_size:
-            return None, "a MATLAB 7.3 file, which MATLAB writes as version 5 with save -v7"
-        if "layer_names" in file.get("model_weights", file).attrs or "layers" in file:
-            return "keras", None
+def _recognise_hdf5(file):
+    if "sr_zoo" in file.attrs:
+        return None, "a weight file of this zoo already"
+    if file.userblock_size:
+        return None, "a MATLAB 7.3 file, which MATLAB writes as version 5 with save -v7"
+    if "layer_names" in file.get("model_weights", file).attrs or "layers" in file:
+        return "keras", None
     return None, "an HDF5 file without the layers of Keras"
 
 

@@ -9,9 +9,11 @@ import h5py
 import numpy as np
 
 from common.cli import UserError
+from common.hdf5 import read_hdf5
+from common.untrusted import isolated
 from common.weights import states
 from common.weights.h5 import weight_names
-from common.weights.kinds import checkpoint_prefix, damaged
+from common.weights.kinds import checkpoint_prefix
 from common.weights.ncnn import read_ncnn
 
 
@@ -29,6 +31,12 @@ def read_arrays(path: str | os.PathLike, kind: str) -> tuple[dict[str, np.ndarra
     Raises:
         UserError: the file is damaged, or a package for it is not installed.
     """
+    if kind == "tf_checkpoint":
+        import common.nn.keras_compat  # noqa: F401  (see `isolated`)
+    return isolated(_read, path, kind)
+
+
+def _read(path, kind):
     if kind in states.READERS:
         return states.read_arrays(path, kind)
     return _READERS[kind](path), ""
@@ -50,8 +58,7 @@ def _read_matlab(path):
                 walk(f"{name}.{i}", np.asarray(item))
         elif value.dtype.kind in "fiu":
             arrays[name] = value
-    with damaged(path):
-        content = loadmat(str(path))
+    content = loadmat(str(path))
     for name, value in content.items():
         if not name.startswith("__"):
             walk(name, value)
@@ -66,26 +73,28 @@ def _read_checkpoint(path):
     if not list(base.parent.glob(f"{base.name}.data-*")):
         raise UserError(f"{path} is only the index of a TensorFlow checkpoint; its arrays are in "
                         f"{base.name}.data-00000-of-00001, which is not beside it")
-    with damaged(path):
-        reader = tf.train.load_checkpoint(prefix)
-        shapes = reader.get_variable_to_shape_map()
-        # An optimizer's slot has its variable's name and one part more; counters are scalars.
-        names = [name for name, shape in shapes.items()
-                 if shape and name.rpartition("/")[0] not in shapes]
-        return {name: reader.get_tensor(name) for name in sorted(names)}
+    reader = tf.train.load_checkpoint(prefix)
+    shapes = reader.get_variable_to_shape_map()
+    # An optimizer's slot has its variable's name and one part more; counters are scalars.
+    names = [name for name, shape in shapes.items()
+             if shape and name.rpartition("/")[0] not in shapes]
+    return {name: reader.get_tensor(name) for name in sorted(names)}
 
 
 def _read_keras(path):
+    return read_hdf5(path, _keras_arrays)
+
+
+def _keras_arrays(file):
     arrays = {}
 
     def keep(name, item):  # a file of Keras 3's save_weights
         if isinstance(item, h5py.Dataset) and name.startswith("layers/"):
             arrays[name.replace("/vars/", "/")] = np.asarray(item)
-    with damaged(path), h5py.File(str(path), "r") as file:
-        for layer, group in file.get("model_weights", file).items():
-            arrays.update(_keras_group(layer, group, weight_names(group)))
-        if not arrays:
-            file.visititems(keep)
+    for layer, group in file.get("model_weights", file).items():
+        arrays.update(_keras_group(layer, group, weight_names(group)))
+    if not arrays:
+        file.visititems(keep)
     return arrays
 
 

@@ -3,13 +3,11 @@
 from __future__ import annotations
 
 import os
-import pickle
 
 import numpy as np
 
-from common.cli import UserError, require_packages
-from common.weights import array_pickle
-from common.weights.kinds import damaged
+from common.cli import UserError
+from common.weights import array_pickle, torch_file
 
 # Keys below which a training program keeps the network's state, the preferred ones first.
 _WRAPPERS = ("params_ema", "params", "state_dict", "model_state_dict", "model", "generator")
@@ -30,26 +28,19 @@ def read_arrays(path: str | os.PathLike, kind: str) -> tuple[dict[str, np.ndarra
     """
     read, arrays_of = READERS[kind]
     state, note = _unwrapped(read(path))
-    with damaged(path):
-        return arrays_of(state), note
+    return arrays_of(state), note
 
 
 def _read_torch(path):
-    require_packages(f"{path}, a PyTorch file,", ["torch"])
-    import torch
-
-    with damaged(path):
-        try:
-            return torch.load(str(path), map_location="cpu", weights_only=True)
-        except pickle.UnpicklingError as error:
-            if "Unsupported" not in str(error):
-                raise
-            raise UserError(f"{path} holds Python objects beside arrays and is not opened, since "
-                            "that could run code; save the network's state_dict alone") from error
+    try:
+        return torch_file.load(str(path))
+    except array_pickle.Refused as error:
+        raise UserError(f"{path} holds Python objects beside arrays ({error}) and is not opened, "
+                        "since that could run code; save the network's state_dict alone") from error
 
 
 def _read_paddle(path):
-    with damaged(path), open(path, "rb") as file:
+    with open(path, "rb") as file:
         try:
             return array_pickle.load(file)
         except array_pickle.Refused as error:
@@ -60,7 +51,9 @@ def _read_paddle(path):
 def _unwrapped(content):
     """The network's state in a file, and a note on which was chosen of several."""
     note = ""
-    while isinstance(content, dict):
+    for _ in range(4):
+        if not isinstance(content, dict):
+            break
         inner = [key for key in _WRAPPERS if isinstance(content.get(key), dict)]
         if not inner:
             break
@@ -71,19 +64,13 @@ def _unwrapped(content):
 
 
 def _torch_arrays(state):
-    import torch
-
-    return _float_arrays(state, lambda value: value.float().numpy()
-                         if isinstance(value, torch.Tensor) and value.is_floating_point() else None)
+    return _float_arrays(state, _float_array)
 
 
 def _paddle_arrays(state):
     """The values are arrays or pairs of a name and an array; a long one may be in slices."""
     def array_of(value):
-        value = value[1] if isinstance(value, tuple) and len(value) == 2 else value
-        if isinstance(value, np.ndarray) and value.dtype.kind == "f":
-            return value.astype("float32")
-        return None
+        return _float_array(value[1] if isinstance(value, tuple) and len(value) == 2 else value)
 
     if isinstance(state, dict):
         for name, plan in state.pop("UnpackBigParamInfor@@", {}).items():
@@ -98,10 +85,20 @@ def _float_arrays(state, array_of):
         array = array_of(value)
         if array is not None and isinstance(name, str):
             arrays[name] = array
-    for prefix in ("module.", "model."):  # DataParallel, or a class around the network
+    generator = [name for name in arrays if name.startswith("generator.")]
+    if generator:  # mmagic's state also has the discriminator's arrays
+        arrays = {name: arrays[name] for name in generator}
+    # DataParallel, or a class around the network
+    for prefix in ("module.", "model.", "generator."):
         if all(name.startswith(prefix) for name in arrays):
             arrays = {name[len(prefix):]: array for name, array in arrays.items()}
     return arrays
+
+
+def _float_array(value):
+    if isinstance(value, np.ndarray) and value.dtype.kind == "f":
+        return value.astype("float32")
+    return None
 
 
 READERS = {"torch": (_read_torch, _torch_arrays), "paddle": (_read_paddle, _paddle_arrays)}

@@ -3,11 +3,10 @@
 import hashlib
 from pathlib import Path
 
-import yaml
-
-from common.cli import UserError, one_line
+from common.cli import UserError
 from common.modelzoo.flags import has, pairs, words
 from common.training.run_folder import default_folder
+from common.yaml_files import read_yaml
 from models.esrgan.blocks import literal, override
 from models.esrgan.paddlegan import is_paddlegan, read_options
 
@@ -62,10 +61,7 @@ def translate(argv):
 def _read(flag, path):
     if path is None:
         raise UserError(f"{flag} needs the path of a YAML file")
-    try:
-        return yaml.safe_load(Path(path).read_text(encoding="utf-8"))
-    except (yaml.YAMLError, UnicodeDecodeError) as error:
-        raise UserError(f"{path} is not YAML: {one_line(error)}") from error
+    return read_yaml(path)
 
 
 def _join(config, settings, flags, quiet):

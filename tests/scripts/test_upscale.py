@@ -71,7 +71,7 @@ def test_one_file_keeps_its_profile_and_is_the_networks_result(call, edsr_x2, tm
 @pytest.mark.parametrize("arguments, words", [
     (["--weights", "W", "--scale", "3", "a.png", "-o", "out"], "holds edsr x2, not x3"),
     (["--weights", "W", "--model", "vdsr", "a.png", "-o", "out"], "not vdsr"),
-    (["--weights", "a.png", "a.png", "-o", "out"], "a.png is not an HDF5 weight file"),
+    (["--weights", "a.png", "a.png", "-o", "out"], "a.png is not an HDF5 file"),
     (["--weights", "W", "a.png", "-o", "a.png"], "is an input"),
     (["--weights", "W", "nowhere.png", "-o", "out"], "no such file: nowhere.png"),
     (["--weights", "W", "a.png", "-o", "out", "--tile", "-3"], "0 or more"),

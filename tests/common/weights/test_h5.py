@@ -71,7 +71,7 @@ def test_metadata_says_what_the_file_holds(tmp_path):
 
 
 def test_other_files_are_named_for_what_they_are(tmp_path):
-    with pytest.raises(UserError, match="no weight file"):
+    with pytest.raises(UserError, match="no such file"):
         weights.read_metadata(tmp_path / "missing.h5")
     (tmp_path / "text.h5").write_text("not weights")
     with pytest.raises(UserError, match="not an HDF5"):

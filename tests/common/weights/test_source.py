@@ -1,7 +1,6 @@
 import io
 import os
 import pickle
-import sys
 import zipfile
 from collections import OrderedDict
 
@@ -69,7 +68,7 @@ def write(path, kind):
     ("matlab", "matlab"), ("keras", "keras"), ("torch", "torch"), ("old torch", "torch"),
     ("matlab 7.3", "MATLAB 7.3"), ("hdf5", "HDF5 file without"), ("zoo", "of this zoo already"),
     ("torchscript", "TorchScript"), (".keras", ".keras archive"), ("zip", "zip archive of one.txt"),
-    ("cut zip", "cut off"), ("pickle", "paddle"), ("png", "PNG"), ("safetensors", "safetensors"),
+    ("cut zip", "cut off"), ("pickle", "paddle"), ("png", "PNG"), ("safetensors", "torch"),
     ("empty", "empty"), ("json", "text"), ("noise", "an unknown kind"),
 ])
 def test_a_file_is_recognised_by_its_content(kind, told, tmp_path):
@@ -98,8 +97,7 @@ def test_matlab_structs_and_cells_become_names(tmp_path):
 
 
 @pytest.mark.parametrize("kind", [
-    "matlab", "keras", "zoo", "pickle", pytest.param("torch", marks=pytest.mark.stack("main")),
-    pytest.param("old torch", marks=pytest.mark.stack("main"))])
+    "matlab", "keras", "zoo", "pickle", "torch", "old torch"])
 def test_a_damaged_file_is_one_line(kind, tmp_path):
     path = tmp_path / "weights"
     write(path, kind)
@@ -107,13 +105,6 @@ def test_a_damaged_file_is_one_line(kind, tmp_path):
         path.write_bytes(path.read_bytes()[:150 if kind != "pickle" else -3])
     with pytest.raises(UserError, match="damaged|without any arrays"):
         read(path, {key: "" for key in KINDS}, "net")
-
-
-def test_pytorch_is_asked_for_where_it_is_missing(tmp_path, monkeypatch):
-    write(tmp_path / "net.pt", "torch")
-    monkeypatch.setitem(sys.modules, "torch", None)
-    with pytest.raises(UserError, match="pip install torch"):
-        read(tmp_path / "net.pt", {"torch": ""}, "net")
 
 
 @pytest.fixture
