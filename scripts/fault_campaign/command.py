@@ -1,0 +1,43 @@
+"""Attack the zoo and print one table: `python -m scripts.fault_campaign --fuzz 3000`."""
+
+from common.cli import UserError
+from common.device.quiet import quiet_tensorflow
+from common.flags import OneLineParser
+
+
+def main(argv):
+    """Run the command; returns 1 if anything went wrong."""
+    arguments = _parser().read(argv)
+    if arguments.fuzz < 1:
+        raise UserError("name an attack: --fuzz N")
+    quiet_tensorflow("cpu")
+    from scripts.fault_campaign.fuzz import fuzz
+
+    counts, failures = fuzz(arguments.fuzz, arguments.seed, arguments.only, arguments.keep)
+    print(as_table(counts))
+    for failure in failures:
+        print(failure)
+    return 1 if failures else 0
+
+
+def as_table(counts: dict) -> str:
+    """{kind: {outcome: number}} as Markdown, with a sum."""
+    names = list(next(iter(counts.values())))
+    rows = [["input", *names], ["---"] * (1 + len(names))]
+    rows += [[kind, *map(str, outcomes.values())] for kind, outcomes in counts.items()]
+    rows.append(["all", *(str(sum(outcomes[name] for outcomes in counts.values()))
+                          for name in names)])
+    return "\n".join(f"| {' | '.join(row)} |" for row in rows)
+
+
+def _parser():
+    parser = OneLineParser(
+        prog="python -m scripts.fault_campaign",
+        description="Attack the zoo as accidents and strangers do; exit status 1 if anything went "
+                    "wrong.")
+    parser.add_argument("--fuzz", type=int, default=0, metavar="N",
+                        help="read N damaged files, of every kind in turn")
+    parser.add_argument("--seed", type=int, default=0, metavar="S", help="of all draws")
+    parser.add_argument("--only", nargs="+", metavar="KIND", help="only these kinds of input")
+    parser.add_argument("--keep", metavar="DIR", help="keep the files that went wrong here")
+    return parser
