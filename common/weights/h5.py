@@ -213,7 +213,7 @@ def interpolate(first: str | os.PathLike, second: str | os.PathLike, alpha: floa
     arrays = interpolated(first, second, alpha)
     if output.resolve() in (Path(first).resolve(), Path(second).resolve()):
         raise UserError(f"{output} is one of the two; name another file")
-    with _open(first) as source, in_memory() as (file, close):
+    with h5py.File(first, "r") as source, in_memory() as (file, close):
         for key in source:
             source.copy(key, file)
         file.attrs.update(source.attrs)
