@@ -18,7 +18,13 @@ from common import exif
 from common.image_kind import ImageKind
 from common.opening import Opened, pixels
 from common.tiff_colour import in_colour
-from common.tiff_layout import BYTEWISE, WITHOUT_FILL_ORDER, Layout, read_layout
+from common.tiff_layout import (
+    BYTEWISE,
+    COMPRESSIONS,
+    WITHOUT_FILL_ORDER,
+    Layout,
+    read_layout,
+)
 
 _TOGETHER = 2 ** 26  # bytes of samples, at most as 16 bits, that are decoded at a time
 _MAGIC = (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")
@@ -152,7 +158,7 @@ def _ycbcr_units(layout, data, rows, columns):
 def _decompressed(layout, data, heights, row_bytes):
     """The bytes of strips or tiles below each other, uint8 [rows, row_bytes]."""
     if layout.compression not in (1, 8, 32946):
-        return _with_libtiff(data, heights, {256: row_bytes, 258: 8, 277: 1, 262: 1,
+        return _with_libtiff(layout, data, heights, {256: row_bytes, 258: 8, 277: 1, 262: 1,
                                              259: layout.compression})
     found = []
     for part, rows in zip(data, heights):
@@ -173,7 +179,7 @@ def _picture(layout, data, heights, columns, count, tables):
             262: layout.photometric if count > 1 else 1, **layout.options}
     if tables:
         tags[347] = bytes(tables)
-    array = _with_libtiff(data, heights, tags)
+    array = _with_libtiff(layout, data, heights, tags)
     if array.dtype == bool:
         array = array.astype(np.uint8)
     if array.size != sum(heights) * columns * count:
@@ -181,7 +187,7 @@ def _picture(layout, data, heights, columns, count, tables):
     return array.reshape(-1, columns, count)
 
 
-def _with_libtiff(data, heights, tags):
+def _with_libtiff(layout, data, heights, tags):
     """Decode strips as those of a TIFF file of their own, which Pillow gives to libtiff."""
     directory = ImageFileDirectory_v2(b"II*\0\0\0\0\0")
     counts = [len(part) for part in data]
@@ -190,8 +196,14 @@ def _with_libtiff(data, heights, tags):
                        279: tuple(counts)}.items():
         directory[tag] = value
     directory.tagtype[273] = directory.tagtype[279] = 4
-    with Opened(io.BytesIO(b"".join([b"II*\0\x08\0\0\0", directory.tobytes(8), *data]))) as image:
-        return pixels(image)
+    file = io.BytesIO(b"".join([b"II*\0\x08\0\0\0", directory.tobytes(8), *data]))
+    try:
+        with Opened(file) as image:
+            image.load()
+            return pixels(image)
+    except (OSError, ValueError, SyntaxError) as error:
+        raise layout.damaged(f"its {COMPRESSIONS[layout.compression]} data are damaged, or cannot "
+                             "be read by this Pillow") from error
 
 
 # ---- writing ------------------------------------------------------------------------------------

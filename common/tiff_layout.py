@@ -10,8 +10,7 @@ import numpy as np
 
 from common.cli import UserError
 
-BYTEWISE = {1: "none", 5: "LZW", 8: "Deflate", 32946: "Deflate", 32773: "PackBits",
-            34925: "LZMA", 50000: "ZSTD"}
+BYTEWISE = (1, 5, 8, 32946, 32773, 34925, 50000)
 WITHOUT_FILL_ORDER = (7, 50001)  # JPEG, WebP
 _FAX = (2, 3, 4, 32771)
 # Colour samples of each photometric interpretation that can be read.
@@ -21,10 +20,12 @@ _OTHERS = {4: "a transparency mask", 10: "ITU Lab colours", 32803: "a colour fil
            51177: "a depth map", 52527: "a semantic mask"}
 _NAMES = {0: "WhiteIsZero", 1: "grey", 2: "RGB", 3: "palette", 5: "CMYK", 6: "YCbCr",
           8: "CIELab", 9: "ICCLab"}
-_COMPRESSIONS = {6: "old-style JPEG", 34712: "JPEG 2000", 33003: "JPEG 2000", 33005: "JPEG 2000",
-                 34887: "LERC", 50002: "JPEG XL", 52546: "JPEG XL", 32809: "ThunderScan",
-                 32766: "NeXT", 32909: "PixarLog", 34676: "SGILog", 34677: "SGILog 24",
-                 34933: "PNG", 34661: "JBIG"}
+COMPRESSIONS = {
+    1: "uncompressed", 2: "fax", 3: "fax", 4: "fax", 5: "LZW", 6: "old-style JPEG", 7: "JPEG",
+    8: "Deflate", 32766: "NeXT", 32771: "fax", 32773: "PackBits", 32809: "ThunderScan",
+    32909: "PixarLog", 32946: "Deflate", 33003: "JPEG 2000", 33005: "JPEG 2000", 34661: "JBIG",
+    34676: "SGILog", 34677: "SGILog 24", 34712: "JPEG 2000", 34887: "LERC", 34925: "LZMA",
+    34933: "PNG", 50000: "ZSTD", 50001: "WebP", 50002: "JPEG XL", 52546: "JPEG XL"}
 _FORMATS = {2: "int", 3: "float", 4: "undefined", 5: "complex int", 6: "complex float"}
 
 
@@ -205,7 +206,7 @@ def _dpi(tags):
 def _check(layout, tags):
     """Refuse combinations that no reader agrees on, or that cannot be decoded."""
     path, photometric, bits = layout.path, layout.photometric, layout.bits
-    name = _COMPRESSIONS.get(layout.compression, f"compression {layout.compression}")
+    name = COMPRESSIONS.get(layout.compression, f"compression {layout.compression}")
     if layout.compression not in (*BYTEWISE, *_FAX, *WITHOUT_FILL_ORDER):
         raise _refused(path, f"pixels compressed by {name}")
     if layout.compression in _FAX and (bits, layout.samples) != (1, 1):

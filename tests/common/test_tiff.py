@@ -534,6 +534,13 @@ def test_damaged_files_are_named(tmp_path, how):
     assert "\n" not in str(error.value)
 
 
+def test_what_pillow_cannot_decompress_is_named(tmp_path):
+    for code, name in ((5, "LZW"), (50000, "ZSTD"), (50001, "WebP"), (7, "JPEG"), (34925, "LZMA")):
+        (tmp_path / "a.tif").write_bytes(tiff(*page(RGB, 2, t259=code)))
+        with pytest.raises(UserError, match=f"a.tif as an image: its {name} data are damaged, or"):
+            images.read_image(tmp_path / "a.tif")
+
+
 def test_pages_in_a_circle(tmp_path):
     tags, strips = page(GREY, 1)
     data = tiff(tags, strips)
