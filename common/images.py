@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import functools
 import logging
+import warnings
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -223,6 +224,7 @@ def check_writable(path: str | Path, shape: tuple[int, ...]) -> None:
 @contextlib.contextmanager
 def _explained(path: str | Path) -> Iterator[None]:
     """Turn errors of decoders into a `UserError` with the name of the file."""
+    warnings.filterwarnings("ignore", module=r"PIL\.")  # of damaged metadata, in several lines
     try:
         yield
     except FileNotFoundError as error:
