@@ -7,6 +7,7 @@ options. Arrays are found by layer name and index, which mean the same in both K
 from __future__ import annotations
 
 import contextlib
+import io
 import json
 import os
 from collections import namedtuple
@@ -229,10 +230,11 @@ def in_memory(**options: Any) -> Iterator[tuple[h5py.File, Callable[[], bytes]]]
 
     On a full disk a file that HDF5 writes itself can crash the process.
     """
-    with h5py.File("memory.h5", "w", driver="core", backing_store=False, **options) as file:
+    buffer = io.BytesIO()
+    with h5py.File(buffer, "w", **options) as file:
         def close():
-            file.flush()
-            return file.id.get_file_image()
+            file.close()
+            return buffer.getvalue()
 
         yield file, close
 
