@@ -8,6 +8,7 @@ import json
 import logging
 import multiprocessing
 import os
+import signal
 import subprocess
 import sys
 from importlib import metadata
@@ -77,6 +78,14 @@ def no_curves():
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(loop, "draw_curves", lambda rows, path, *rest: path.write_bytes(b""))
         yield
+
+
+@pytest.fixture(autouse=True)
+def ctrl_c_reaches_pytest():
+    """A command that ran in this process leaves Ctrl-C to end it silently."""
+    before = signal.getsignal(signal.SIGINT)
+    yield
+    signal.signal(signal.SIGINT, before)
 
 
 @pytest.fixture(scope="session")

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from tqdm import tqdm
 
-from common.files import finite, full_disk, write_text
+from common.files import finite, full_disk, make_folder, write_text
 
 log = logging.getLogger("sr_zoo")
 
@@ -77,7 +77,7 @@ class Metrics:
         self.rows = [row for row in rows if row["step"] <= step]
         write_text(self.path, "".join(_line(row) for row in self.rows))
         self._file = self.path.open("a", encoding="utf-8", buffering=1)
-        self._tensorboard = tf.summary.create_file_writer(str(Path(folder) / "logs"))
+        self._tensorboard = tf.summary.create_file_writer(str(make_folder(Path(folder) / "logs")))
         self._summary = tf.summary
 
     def add(self, step, **values):

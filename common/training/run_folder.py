@@ -51,7 +51,7 @@ class RunFolder:
         self.started = {}
         self._data = self.checkpoints / "data.txt"
         self._sums = self.checkpoints / "finished.json"
-        self._previous = self.path / "previous"
+        self._previous = self.path / ".previous"
 
     def holds_run(self):
         """Whether it holds a checkpoint of an earlier start."""
@@ -136,9 +136,9 @@ class RunFolder:
         write_text(self.config, to_yaml(options))
 
     def clear(self):
-        """Put an earlier run aside, into `previous`, but not the cache of prepared images.
+        """Put an earlier run aside, into `.previous`, but not the cache of prepared images.
 
-        What has no checkpoint is removed, and what is in `previous` then stays.
+        What has no checkpoint is removed, and what is in `.previous` then stays.
         """
         if self.holds_run():
             shutil.rmtree(self._previous, ignore_errors=True)

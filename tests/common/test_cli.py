@@ -1,3 +1,5 @@
+import os
+import signal
 import subprocess
 import sys
 from pathlib import Path
@@ -69,6 +71,41 @@ def test_a_closed_pipe_ends_quietly(tmp_path):
                             capture_output=True, text=True, cwd=str(tmp_path),
                             env={"PYTHONPATH": str(ROOT), "PATH": "/usr/bin:/bin"})
     assert result.stdout == "0\n" and result.stderr == ""
+
+
+@pytest.fixture
+def stopped(tmp_path):
+    """Run a command whose import of a module is met by a signal: (status, stderr)."""
+    def run(module, number, *command):
+        (tmp_path / f"{module}.py").write_text(
+            f"import os, time\nos.kill(os.getpid(), {int(number)})\ntime.sleep(9)\n")
+        done = subprocess.run([sys.executable, *command], capture_output=True, text=True,
+                              cwd=str(tmp_path), env={"PYTHONPATH": f"{tmp_path}:{ROOT}"},
+                              preexec_fn=lambda: signal.signal(signal.SIGINT,
+                                                               signal.default_int_handler))
+        return done.returncode, done.stderr
+    return run
+
+
+@pytest.mark.process
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+def test_a_signal_ends_a_command_silently_at_any_moment(number, stopped):
+    train = "-m", "models.edsr.train", "--data_dir", str(ROOT / "tests")
+    assert stopped("jsonargparse", number, *train) == (-number, "")  # before `run_command`
+    library = ("from common.cli import run_command\n"
+               "def main(argv):\n"
+               "    try:\n"
+               "        import slow\n"
+               "    except BaseException:\n"
+               "        raise ImportError('as a C extension would')\n"
+               "run_command(main)\n")
+    assert stopped("slow", number, "-c", library) == (128 + number, "")
+
+
+def test_signals_are_handled_as_before_afterwards():
+    before = signal.getsignal(signal.SIGTERM)
+    assert status_of(lambda argv: os.kill(os.getpid(), signal.SIGTERM)) == 128 + signal.SIGTERM
+    assert signal.getsignal(signal.SIGTERM) is before
 
 
 def test_an_unknown_word_gets_the_nearest_and_all_known_ones():

@@ -1,3 +1,5 @@
+import json
+import math
 import os
 import subprocess
 import sys
@@ -7,7 +9,14 @@ import pytest
 
 from common import files as module
 from common.cli import UserError
-from common.files import atomic_folder, atomic_path, make_folder, remove_leftovers, write_text
+from common.files import (
+    atomic_folder,
+    atomic_path,
+    make_folder,
+    remove_leftovers,
+    write_json,
+    write_text,
+)
 
 
 def test_a_file_is_whole_or_as_it_was(tmp_path):
@@ -104,3 +113,43 @@ def test_a_folder_that_cannot_be_made_is_named(tmp_path):
     (tmp_path / "file").write_text("x")
     with pytest.raises(UserError, match="cannot create the folder .*file/sub"):
         make_folder(tmp_path / "file" / "sub")
+
+
+def test_a_file_is_on_the_disk_before_it_has_its_name(tmp_path, monkeypatch):
+    done = []
+    fsync, replace = os.fsync, os.replace
+
+    def synced(handle):
+        done.append(os.path.basename(os.readlink(f"/proc/self/fd/{handle}")))
+        fsync(handle)
+
+    monkeypatch.setattr(module.os, "fsync", synced)
+    monkeypatch.setattr(module.os, "replace",
+                        lambda a, b: (done.append("renamed"), replace(a, b)))
+    write_text(tmp_path / "a.txt", "x")
+    assert done[0].startswith(".a.tmp-") and done[1:] == ["renamed", tmp_path.name]
+    del done[:]
+    with atomic_folder(tmp_path / "saved") as temporary:
+        (temporary / "sub").mkdir()
+        (temporary / "sub" / "file").write_text("x")
+    assert set(done[:3]) == {"sub", "file", "new"} and done[3:] == ["renamed", tmp_path.name]
+
+
+def test_a_full_disk_names_the_file_and_keeps_the_old_one(tmp_path):
+    path = tmp_path / "a.txt"
+    write_text(path, "first")
+    words = "cannot write .*a.txt: No space left on device; make room"
+    with pytest.raises(UserError, match=words), atomic_path(path) as temporary, \
+            open("/dev/full", "w") as file:
+        file.write(str(temporary))
+    assert path.read_text() == "first" and list(tmp_path.iterdir()) == [path]
+    (tmp_path / "folder").mkdir()
+    with pytest.raises(UserError, match="folder: a folder of that name is there; move it"):
+        write_text(tmp_path / "folder", "x")
+    assert len(list(tmp_path.iterdir())) == 2
+
+
+def test_json_has_no_infinity(tmp_path):
+    write_json(tmp_path / "a.json", {"a": [math.inf, 1.5, (math.nan, -math.inf)], "b": "inf"})
+    assert json.loads((tmp_path / "a.json").read_text()) == {"a": [None, 1.5, [None, None]],
+                                                             "b": "inf"}

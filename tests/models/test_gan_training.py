@@ -20,6 +20,7 @@ import yaml
 from common.cli import UserError
 from common.training import loop
 from common.training.events import read_metrics
+from common.training.gan import AdversarialStep
 from common.weights import read_arrays, read_metadata
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -183,3 +184,56 @@ def test_a_loss_that_is_not_finite_stops_the_run_and_keeps_the_last_checkpoint(t
     assert (tmp_path / "run" / "checkpoints" / f"step-{kept}.index").is_file()
     arrays = read_arrays(tmp_path / "run" / "srgan_x2_last.h5")
     assert all(np.isfinite(array).all() for layer in arrays.values() for array in layer)
+
+
+def test_what_a_model_writes_beside_is_made_again(tmp_path, finish, flags):
+    short = ["--stage", "gan", "--train_steps", "4", "--val_every", "4", "--perceptual_weight", "0",
+             "--model_save_dir", str(tmp_path / "models")]
+    finish("srgan", tmp_path / "run", *short)
+    names = ["gen_model1.h5", "dis_model1.h5"]
+    before = [read_arrays(tmp_path / "models" / name) for name in names]
+    (tmp_path / "models" / names[0]).unlink()
+    data = (tmp_path / "models" / names[1]).read_bytes()
+    (tmp_path / "models" / names[1]).write_bytes(data[:-100])
+    text = finish("srgan", tmp_path / "run", *short)
+    assert "made again: " in text and all(name in text for name in names)
+    for arrays, name in zip(before, names):
+        again = read_arrays(tmp_path / "models" / name)
+        assert again.keys() == arrays.keys() and all(
+            (a == b).all() for layer in again for a, b in zip(again[layer], arrays[layer]))
+    assert "made again" not in finish("srgan", tmp_path / "run", *short)
+
+
+def test_a_rolled_back_gan_can_be_resumed(tmp_path, finish, flags, call, monkeypatch):
+    step, draws = AdversarialStep.__call__, []
+
+    def poisoned(self, batch, *arguments):
+        logged = step(self, batch, *arguments)
+        draws.append(self._drawn)
+        if self._drawn == 7:
+            variable = self.discriminator.trainable_variables[0]
+            variable.assign(variable * float("nan"))
+        return logged
+
+    monkeypatch.setattr(AdversarialStep, "__call__", poisoned)
+    short = ["--stage", "gan", "--train_steps", "12", "--val_every", "12", "--save_every", "4",
+             "--perceptual_weight", "0", "--on_nan", "rollback"]
+    text = finish("srgan", tmp_path / "whole", *short)
+    assert "going on with the weights of step 4" in text
+    save = loop.Loop._save
+
+    def killed(self, done):
+        save(self, done)
+        if done == 8:
+            raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch:
+        patch.setattr(loop.Loop, "_save", killed)
+        done = call("models.srgan.train", *flags("srgan", tmp_path / "run", *short), cwd=tmp_path)
+        assert done.returncode == 130
+    del draws[:]
+    assert "resuming after step 8" in finish("srgan", tmp_path / "run", *short)
+    assert draws == [9, 10, 11, 12]
+    ours, theirs = (read_arrays(tmp_path / name / "srgan_x2_last.h5") for name in ("run", "whole"))
+    assert ours and all((a == b).all() and np.isfinite(a).all() for layer in ours
+                        for a, b in zip(ours[layer], theirs[layer]))

@@ -142,7 +142,10 @@ def test_a_killed_or_damaged_file_is_not_trusted(pair, tmp_path, monkeypatch):
             make([pair], 2, folder)
     made = make([pair], 2, folder)[0]
     truth = made.lr.read_bytes()
-    for damage in (truth[:len(truth) // 2], b"", b"text", truth[:-12] + bytes(12)):
+    flipped = [truth[:at] + bytes([truth[at] ^ 1]) + truth[at + 1:]
+               for at in (0, 20, 45, len(truth) // 2, len(truth) - 20, len(truth) - 1)]
+    for damage in (truth[:len(truth) // 2], b"", b"text", truth[:-12] + bytes(12), truth + b"more",
+                   *flipped):
         made.lr.write_bytes(damage)
         assert make([pair], 2, folder)[0].lr.read_bytes() == truth
     Image.new("RGB", (5, 5)).save(made.lr)

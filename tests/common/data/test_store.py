@@ -66,7 +66,7 @@ def test_the_mapped_file_equals_memory(pairs, tmp_path, monkeypatch):
     assert ImageStore(pairs, 3, tmp_path / "cache", memory.bytes).in_memory
 
 
-def test_a_killed_or_damaged_file_is_not_trusted(pairs, tmp_path, monkeypatch):
+def test_a_killed_or_damaged_file_is_not_trusted(pairs, tmp_path, monkeypatch, caplog):
     pairs = pairs[1:3]
     expected = ImageStore(pairs, 3, tmp_path)
     calls = []
@@ -95,6 +95,15 @@ def test_a_killed_or_damaged_file_is_not_trusted(pairs, tmp_path, monkeypatch):
     path.write_bytes(bytes(path.stat().st_size))
     path.with_suffix(".json").unlink()  # as when a run ends between the two
     check()
+    for change in (lambda data: data[:1000] + bytes(len(data) - 1000),
+                   lambda data: data[:-1] + bytes([data[-1] ^ 1])):
+        path.write_bytes(change(path.read_bytes()))
+        check()
+        assert caplog.text.count(f"{path} is damaged and is made again") == 1
+        caplog.clear()
+    for text in ("", "[]", "{}", '{"crc32": 5}', '{"crc32": [1]}', "\0"):
+        path.with_suffix(".json").write_text(text)
+        check()
 
 
 def test_what_a_killed_run_decoded_makes_room_first(pairs, tmp_path, monkeypatch):

@@ -167,14 +167,14 @@ def test_the_run_before_stays_until_the_new_one_has_a_checkpoint(finished, whole
     with monkeypatch.context() as patch:
         patch.setattr(loop.Loop, "_save", lambda *_: (_ for _ in ()).throw(KeyboardInterrupt))
         assert train("--resume", "no").returncode == 130
-        assert (finished / "previous" / "checkpoints" / "step-12.index").is_file()
+        assert (finished / ".previous" / "checkpoints" / "step-12.index").is_file()
         assert train("--resume", "no").returncode == 130
     assert not checkpoints_in(finished / "checkpoints")
     back = train()
     assert "taking back the run" in back.stdout and "finished run" in back.stdout, back.stderr
     assert_same(finished, whole)
     assert train("--resume", "no", "--train_steps", "4").returncode == 0
-    assert not (finished / "previous").exists()
+    assert not (finished / ".previous").exists()
     assert [path.name for path in checkpoints_in(finished / "checkpoints")] == ["step-4"]
 
 
