@@ -1,10 +1,13 @@
-"""Convert PyTorch weights of EDSR-PyTorch and BasicSR."""
+"""Convert weights of EDSR-PyTorch, BasicSR and krasserm's super-resolution."""
+
+import re
 
 import numpy as np
 
 from common.weights.source import torch_conv
 
-EXPECTS = {"torch": "an EDSR of EDSR-PyTorch or BasicSR"}
+EXPECTS = {"torch": "an EDSR of EDSR-PyTorch or BasicSR",
+           "keras": "an EDSR of krasserm's super-resolution, weights.h5"}
 OPTIONS = {"res_scale": (float, "factor of the residuals; default: 0.1 at 256 channels, else 1")}
 
 MEAN = np.array([0.4488, 0.4371, 0.4040]) * 255
@@ -19,7 +22,9 @@ _NAMES = [
 
 
 def convert(source):
-    """Take a PyTorch EDSR's arrays; both programs' images are 0..255 minus DIV2K's mean."""
+    """Take an EDSR's arrays; all programs' images are 0..255 minus DIV2K's mean."""
+    if source.kind == "keras":
+        return _krasserm(source)
     names = next((names for names in _NAMES if f"{names['head']}.weight" in source), None)
     if names is None:
         raise source.unfit(f"expected head.0.weight or conv_first.weight, found {source.names()}")
@@ -39,9 +44,41 @@ def convert(source):
         held, stage = held * block, stage + 1
     arrays["tail"] = torch_conv(source, names["tail"])
     source.finish()
-    options = {"num_blocks": num_blocks, "num_filters": num_filters,
-               "res_scale": 0.1 if num_filters == 256 else 1}
-    return held, options, arrays
+    return held, _options(num_blocks, num_filters), arrays
+
+
+def _options(num_blocks, num_filters):
+    return {"num_blocks": num_blocks, "num_filters": num_filters,
+            "res_scale": 0.1 if num_filters == 256 else 1}
+
+
+def _krasserm(source):
+    """Its layers are only numbered, but for those that enlarge; it divides images by 127.5."""
+    numbered, enlarging = {}, {}
+    for layer in sorted({name.rpartition("/")[0] for name in source.arrays}):
+        stage = re.fullmatch(r"conv2d_(\d)_scale_(\d)", layer)
+        number = re.fullmatch(r"conv2d(?:_(\d+))?", layer)
+        if not (stage or number):
+            raise source.unfit(f"layer {layer} is not one of its convolutions")
+        arrays = [source.take(f"{layer}/{i}") for i in range(2)]
+        if stage:
+            enlarging[int(stage.group(1))] = arrays, int(stage.group(2))
+        else:
+            numbered[int(number.group(1) or 0)] = arrays
+    source.finish()
+    if len(numbered) < 5 or len(numbered) % 2 == 0 or not enlarging:
+        raise source.unfit(f"it has {len(numbered)} numbered convolutions and {len(enlarging)} "
+                           "that enlarge")
+    head, *blocks, body, tail = (numbered[number] for number in sorted(numbered))
+    arrays = {"head": [head[0] / 127.5, head[1]], "body": body,
+              "tail": [array * 127.5 for array in tail]}
+    for i, conv in enumerate(blocks):
+        arrays[f"block{i // 2}_conv{i % 2 + 1}"] = conv
+    held = 1
+    for number, (conv, factor) in sorted(enlarging.items()):
+        arrays[f"upsample{number - 1}_conv"] = conv
+        held *= factor
+    return held, _options(len(blocks) // 2, len(head[1])), arrays
 
 
 def _take_mean_shifts(source):

@@ -4,19 +4,24 @@ import numpy as np
 
 from common.weights.source import keras_layers, torch_batch_norm, torch_conv
 
-EXPECTS = {"torch": "an MSRResNet of BasicSR, or the generator of leftthomas' SRGAN since 2019",
+EXPECTS = {"torch": "an MSRResNet of BasicSR or mmagic, or the generator of leftthomas' SRGAN "
+                    "since 2019",
            "keras": "the generator of Keras-SRGAN, gen_model*.h5"}
 
-# The zoo's layers of an MSRResNet -> keys in BasicSR and in its predecessor.
+# The zoo's layers of an MSRResNet -> keys in mmagic, in BasicSR and in its predecessor.
 _MSRRESNET = [
-    {"conv": "body.{i}.conv{k}", "hr_conv": "conv_hr"},
-    {"conv": "recon_trunk.{i}.conv{k}", "hr_conv": "HRconv"},
+    {"first": "trunk_net.0.conv1", "conv": "trunk_net.{i}.conv{k}", "hr_conv": "conv_hr",
+     "upsample": "upsample{j}.upsample_conv"},
+    {"first": "body.0.conv1", "conv": "body.{i}.conv{k}", "hr_conv": "conv_hr",
+     "upsample": "upconv{j}"},
+    {"first": "recon_trunk.0.conv1", "conv": "recon_trunk.{i}.conv{k}", "hr_conv": "HRconv",
+     "upsample": "upconv{j}"},
 ]
 
 
 def convert(source):
     """Take the arrays of a generator, whose kind its keys or layers show."""
-    names = next((names for names in _MSRRESNET if f"{names['hr_conv']}.weight" in source), None)
+    names = next((names for names in _MSRRESNET if f"{names['first']}.weight" in source), None)
     if source.kind == "keras":
         held, options, arrays = _keras_srgan(source)
     elif names is not None:
@@ -24,8 +29,9 @@ def convert(source):
     elif "block1.1.weight" in source:
         held, options, arrays = _srresnet(source)
     else:
-        raise source.unfit("expected conv_hr.weight or HRconv.weight (MSRResNet) or "
-                           f"block1.1.weight (SRGAN), found {source.names()}")
+        raise source.unfit("expected body.0.conv1.weight, trunk_net.0.conv1.weight or "
+                           "recon_trunk.0.conv1.weight (MSRResNet) or block1.1.weight (SRGAN), "
+                           f"found {source.names()}")
     source.finish()
     return held, {**options, "num_filters": len(arrays["head"][1])}, arrays
 
@@ -37,10 +43,10 @@ def _msrresnet(source, names):
         for k in (1, 2):
             arrays[f"block{i}_conv{k}"] = torch_conv(source, names["conv"].format(i=i, k=k))
     held, stage = 1, 0
-    while f"upconv{stage + 1}.bias" in source:
-        filters = len(source.arrays[f"upconv{stage + 1}.bias"])
-        block = max(1, round((filters / len(arrays["head"][1])) ** 0.5))
-        arrays[f"upsample{stage}_conv"] = torch_conv(source, f"upconv{stage + 1}", block)
+    while f"{names['upsample'].format(j=stage + 1)}.bias" in source:
+        name = names["upsample"].format(j=stage + 1)
+        block = max(1, round((len(source.arrays[f"{name}.bias"]) / len(arrays["head"][1])) ** 0.5))
+        arrays[f"upsample{stage}_conv"] = torch_conv(source, name, block)
         held, stage = held * block, stage + 1
     arrays["hr_conv"] = torch_conv(source, names["hr_conv"])
     arrays["tail"] = torch_conv(source, "conv_last")

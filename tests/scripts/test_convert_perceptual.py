@@ -208,7 +208,8 @@ def srresnet_state(scale):
 
 def renamed(state, *changes):
     for old, new in changes:
-        state = {name.replace(old, new): array for name, array in state.items()}
+        state = {name.replace(old, new) if old else new + name: array
+                 for name, array in state.items()}
     return state
 
 
@@ -326,7 +327,9 @@ def test_what_is_no_rrdbnet_of_the_zoo_is_told(paddle_file, tmp_path):
 # ---- srgan of PyTorch --------------------------------------------------------------------------
 
 @pytest.mark.parametrize("scale, changes", [
-    (2, ()), (3, ()), (4, (("body.", "recon_trunk."), ("conv_hr", "HRconv")))])
+    (2, ()), (3, ()), (4, (("body.", "recon_trunk."), ("conv_hr", "HRconv"))),
+    (4, (("body.", "trunk_net."), ("upconv1", "upsample1.upsample_conv"),
+         ("upconv2", "upsample2.upsample_conv"), ("", "generator.")))])  # mmagic's
 def test_msrresnet_of_pytorch(changes, scale, image, torch_file, tmp_path):
     state = msrresnet_state(scale)
     convert("srgan", torch_file({"params": renamed(state, *changes)}), tmp_path / "out.h5")
@@ -350,7 +353,7 @@ def test_what_is_no_generator_of_the_zoo_is_told(torch_file, tmp_path):
         assert not (tmp_path / "out.h5").exists()
 
     refuse(msrresnet_state(3), "holds srgan x3, not x2; correct --scale", scale=2)
-    refuse(rrdbnet_state(), "not of srgan: it also has body.0.rdb1.conv1.weight")
+    refuse(rrdbnet_state(), "not of srgan: expected body.0.conv1.weight")
     refuse({"conv_input.weight": np.ones(3)}, "expected conv_hr.weight .* found conv_input.weight")
     state = srresnet_state(2)
     state["block1.1.weight"] = np.ones(2)

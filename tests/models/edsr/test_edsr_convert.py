@@ -1,14 +1,14 @@
 """EDSR of PyTorch: against NumPy on both stacks, against PyTorch where there is one."""
 
 import json
-import zipfile
 
 import numpy as np
 import pytest
 
 import models
 from common.cli import UserError
-from common.weights import source as foreign_weights
+from common.nn.keras_compat import keras, set_seed
+from common.nn.layers import DepthToSpace
 from scripts.convert_weights import convert
 
 MEAN = np.array([0.4488, 0.4371, 0.4040]) * 255
@@ -84,13 +84,18 @@ def image():
 
 
 @pytest.fixture
-def without_torch(tmp_path, monkeypatch):
-    """Write arrays as what looks like a PyTorch file and is read without PyTorch; its path."""
+def without_torch(tmp_path):
+    """Write arrays as a safetensors file, which needs no PyTorch; its path."""
     def write(state):
-        with zipfile.ZipFile(str(tmp_path / "edsr.pt"), "w") as archive:
-            archive.writestr("archive/data.pkl", b"")
-        monkeypatch.setattr(foreign_weights, "read_arrays", lambda path, kind: (state, ""))
-        return tmp_path / "edsr.pt"
+        header, data = {}, b""
+        for name, array in state.items():
+            header[name] = {"dtype": "F32", "shape": array.shape,
+                            "data_offsets": [len(data), len(data) + array.nbytes]}
+            data += array.astype("f4").tobytes()
+        text = json.dumps(header).encode()
+        path = tmp_path / "edsr.safetensors"
+        path.write_bytes(len(text).to_bytes(8, "little") + text + data)
+        return path
     return write
 
 
@@ -108,6 +113,39 @@ def test_converted_weights_give_the_same_image(keys, mean_shift, scale, image, w
     np.testing.assert_allclose(model(image[None]).numpy()[0], expected, atol=1e-3)
 
 
+def krasserm_edsr(scale):
+    """The network as krasserm's super-resolution builds it, without the mean and its 127.5."""
+    layers, numbers = keras.layers, iter(range(7, 20))  # as if others had been built before
+
+    def conv(filters, name=None, **kwargs):
+        return layers.Conv2D(filters, 3, padding="same", name=name or f"conv2d_{next(numbers)}",
+                             bias_initializer="random_normal", **kwargs)
+
+    lr = keras.Input((None, None, 3))
+    x = b = conv(FEATURES)(lr)
+    for _ in range(BLOCKS):
+        b = layers.Add()([b, conv(FEATURES)(conv(FEATURES, activation="relu")(b))])
+    x = layers.Add()([x, conv(FEATURES)(b)])
+    for i, stage in enumerate(STAGES[scale], 1):
+        x = conv(FEATURES * stage**2, f"conv2d_{i}_scale_{stage}")(x)
+        x = DepthToSpace(stage)(x)
+    return keras.Model(lr, conv(3)(x))
+
+
+@pytest.mark.parametrize("scale", STAGES)
+def test_krasserms_weights_give_the_same_image(scale, image, tmp_path):
+    set_seed(0)
+    theirs = krasserm_edsr(scale)
+    theirs.save(str(tmp_path / "weights.h5"))
+    convert("edsr", tmp_path / "weights.h5", tmp_path / "edsr.h5")
+    model = models.load(tmp_path / "edsr.h5", scale)
+    assert json.loads(model.zoo_metadata)["options"] == {
+        "num_blocks": BLOCKS, "num_filters": FEATURES, "res_scale": 1}
+    normal = ((image - MEAN) / 127.5).astype("float32")
+    expected = theirs(normal[None]).numpy()[0] * 127.5 + MEAN
+    np.testing.assert_allclose(model(image[None]).numpy()[0], expected, atol=1e-3)
+
+
 def test_what_does_not_fit_is_told(without_torch, tmp_path):
     def refuse(change, message, **options):
         state = state_of(random_layers([2]), edsr_pytorch_keys([2]), True)
@@ -120,7 +158,7 @@ def test_what_does_not_fit_is_told(without_torch, tmp_path):
     refuse(lambda s: s.pop("tail.1.bias"), "not of edsr: it lacks tail.1.bias")
     refuse(lambda s: s.update(extra=s["tail.1.bias"]), "not of edsr: it also has extra")
     refuse(lambda s: s.update({"sub_mean.bias": s["sub_mean.bias"] / 255}), "sub_mean shifts by")
-    refuse(lambda s: (s.clear(), s.update(a=np.ones(3))), "expected head.0.weight .* found a")
+    refuse(lambda s: (s.clear(), s.update(a=np.ones(3, "f4"))), "expected head.0.weight .* found a")
     refuse(lambda s: None, "edsr has no option 'res_scal' .did you mean 'res_scale'", res_scal=1)
 
 
