@@ -124,7 +124,8 @@ def krasserm_edsr(scale):
     lr = keras.Input((None, None, 3))
     x = b = conv(FEATURES)(lr)
     for _ in range(BLOCKS):
-        b = layers.Add()([b, conv(FEATURES)(conv(FEATURES, activation="relu")(b))])
+        inner = conv(FEATURES, activation="relu")(b)
+        b = layers.Add()([b, conv(FEATURES)(inner)])
     x = layers.Add()([x, conv(FEATURES)(b)])
     for i, stage in enumerate(STAGES[scale], 1):
         x = conv(FEATURES * stage**2, f"conv2d_{i}_scale_{stage}")(x)
