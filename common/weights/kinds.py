@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import re
+import struct
 import zipfile
 from pathlib import Path
 
@@ -102,7 +103,7 @@ def _recognise_hdf5(file):
 def _recognise_zip(path):
     try:
         names = zipfile.ZipFile(str(path)).namelist()
-    except zipfile.BadZipFile:
+    except (zipfile.BadZipFile, ValueError, NotImplementedError, struct.error, OSError):
         return None, "a zip archive that is cut off or damaged"
     if any(name.endswith("/constants.pkl") for name in names):
         return None, "a TorchScript archive (save the network's state_dict)"

@@ -354,7 +354,7 @@ def test_what_is_no_generator_of_the_zoo_is_told(torch_file, tmp_path):
 
     refuse(msrresnet_state(3), "holds srgan x3, not x2; correct --scale", scale=2)
     refuse(rrdbnet_state(), "not of srgan: expected body.0.conv1.weight")
-    refuse({"conv_input.weight": np.ones(3)}, "expected body.0.conv1.weight .* found conv_input.weight")
+    refuse({"conv_input.weight": np.ones(3)}, "expected body.0.conv1.weight, .* found conv_inp")
     state = srresnet_state(2)
     state["block1.1.weight"] = np.ones(2)
     refuse(state, r"block1.1 has an array of shape \(2,\)")
