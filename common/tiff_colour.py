@@ -76,7 +76,7 @@ def _through_profile(colours, layout):
     if layout.bits > 8:
         notes.append(f"colours of {layout.bits} bits are converted to RGB with 8 bits")
     if layout.photometric == 5:
-        image = Image.fromarray(np.ascontiguousarray(colour.to_8_bits(colours)), "CMYK")
+        image = Image.frombytes("CMYK", colours.shape[1::-1], colour.to_8_bits(colours).tobytes())
     else:
         image = Image.frombytes("LAB", colours.shape[1::-1], _lab_bytes(colours, layout))
     rgb, profile, note = colour.to_rgb(image, layout.profile)

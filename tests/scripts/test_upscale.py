@@ -129,8 +129,9 @@ def test_images_above_a_stated_size_are_refused(edsr_x2, tmp_path, monkeypatch, 
 
 def test_what_is_left_out_of_a_file_is_told(edsr_x2, tmp_path, capsys):
     frames = [Image.fromarray(noise(9, 7, 3) // (n + 1)) for n in range(3)]
-    for name in ("anim.png", "anim.webp", "pages.tif"):
-        options = {"lossless": True} if name == "anim.webp" else {}
+    for name in ("anim.png", "anim.webp", "anim.gif", "pages.tif", "two.jpg"):
+        options = {"lossless": True} if name == "anim.webp" else {"format": "MPO"} \
+            if name == "two.jpg" else {}
         frames[0].save(tmp_path / name, save_all=True, append_images=frames[1:], **options)
         assert main(["--weights", str(edsr_x2), str(tmp_path / name), "-o", str(tmp_path)]) == 0
         several = "pages" if name == "pages.tif" else "frames"
