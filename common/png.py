@@ -47,17 +47,13 @@ def read_header(path: str | Path) -> PngHeader:
     Raises:
         UserError: the header is damaged, or promises more pixels than the file can hold.
     """
-    found, data_bytes, place = {}, 0, len(SIGNATURE)
+    found, data_bytes = {}, 0
     with open(path, "rb", buffering=0) as file:  # unbuffered: most of the file is skipped
-        size = file.seek(0, 2)
-        while place + 8 <= size:
-            file.seek(place)
-            length, name = struct.unpack(">I4s", file.read(8))
+        for name, length in _chunks(file):
             if name == b"IDAT":
-                data_bytes += min(length, size - place - 8)
+                data_bytes += length
             elif name in (b"IHDR", b"tRNS", b"eXIf"):
                 found.setdefault(name, file.read(length))
-            place += length + 12
     try:
         width, height, depth, colour_type = struct.unpack(">IIBB", found[b"IHDR"][:10])
         bits = depth * _CHANNELS[colour_type]
@@ -73,6 +69,30 @@ def read_header(path: str | Path) -> PngHeader:
             key = tuple(value & (2 ** depth - 1)
                         for value in struct.unpack_from(f">{count}H", found[b"tRNS"]))
     return PngHeader(width, height, depth, colour_type, key, found.get(b"eXIf"))
+
+
+def _chunks(file):
+    """Yield (name, length) of each chunk; the file is then at its data, which it holds."""
+    size, place = file.seek(0, 2), len(SIGNATURE)
+    while place + 8 <= size:
+        file.seek(place)
+        length, name = struct.unpack(">I4s", file.read(8))
+        yield name, min(length, size - place - 8)
+        place += length + 12
+
+
+def check_data(path: str | Path) -> None:
+    """Compare the checksums of the image data, which Pillow skips.
+
+    Raises:
+        UserError: one is wrong.
+    """
+    with open(path, "rb") as file:
+        for name, length in _chunks(file):
+            if name == b"IDAT":
+                wanted = zlib.crc32(name + file.read(length))
+                if file.read(4) != struct.pack(">I", wanted):
+                    raise UserError(f"cannot read {path} as an image: a checksum is wrong")
 
 
 def with_key(array: np.ndarray, header: PngHeader) -> np.ndarray:
@@ -105,10 +125,15 @@ def read_deep_colour(path: str | Path, header: PngHeader) -> np.ndarray:
     except ImportError as error:  # also where a library of the other OpenCV package is missing
         raise UserError("16-bit colour needs OpenCV: "
                         "pip install opencv-python-headless") from error
-    array = cv2.imdecode(np.fromfile(str(path), np.uint8), cv2.IMREAD_UNCHANGED)
+    # Without the other chunks, in which OpenCV believes every length.
+    with open(path, "rb") as file:
+        parts = [_chunk(name, file.read(length)) for name, length in _chunks(file)
+                 if name in (b"IHDR", b"IDAT")]
+    data = np.frombuffer(SIGNATURE + b"".join([*parts, _chunk(b"IEND", b"")]), np.uint8)
+    array = cv2.imdecode(data, cv2.IMREAD_UNCHANGED)
     if array is None or array.ndim != 3 or array.dtype != np.uint16:
         raise UserError(f"cannot read {path} as a 16-bit colour image")
-    # OpenCV returns B, G, R and alpha, also of grey and alpha or with a transparent colour.
+    # OpenCV returns B, G, R and alpha, also of grey and alpha.
     order = {2: [2, 1, 0], 4: [0, 3], 6: [2, 1, 0, 3]}[header.colour_type]
     return np.ascontiguousarray(array[..., order])
 
@@ -138,6 +163,8 @@ def deep_colour_bytes(array: np.ndarray, profile: bytes | None, exif: bytes | No
     if exif:
         chunks.append((b"eXIf", exif[6:] if exif.startswith(b"Exif\0\0") else exif))
     chunks += [(b"IDAT", zlib.compress(filtered, 6)), (b"IEND", b"")]
-    return SIGNATURE + b"".join(
-        struct.pack(">I", len(data)) + name + data + struct.pack(">I", zlib.crc32(name + data))
-        for name, data in chunks)
+    return SIGNATURE + b"".join(_chunk(*chunk) for chunk in chunks)
+
+
+def _chunk(name, data):
+    return struct.pack(">I", len(data)) + name + data + struct.pack(">I", zlib.crc32(name + data))

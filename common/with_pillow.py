@@ -27,7 +27,9 @@ def read_first(path: str | Path, image: Image.Image,
         UserError: the pixels are neither of 8 nor of 16 bits. Decoders raise other types.
     """
     pictures = getattr(image, "n_frames", 1)
-    image.load()  # checks every byte, also of files that OpenCV decodes below
+    if header is not None:
+        png.check_data(path)
+    image.load()  # checks the rest, also of files that OpenCV decodes below
     data, notes = image.info.get("exif") or None, []
     profile, dpi = image.info.get("icc_profile") or None, _dpi(image)
     if header is not None and header.is_deep_colour:

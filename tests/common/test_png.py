@@ -106,6 +106,29 @@ def test_a_header_cannot_promise_more_than_the_file_holds(tmp_path, shared):
     assert images.read_size(tmp_path / "flat.png") == (4000, 3000)  # honest, and as small as it can
 
 
+@pytest.mark.parametrize("dtype", [np.uint8, np.uint16])
+def test_image_data_with_a_wrong_checksum_are_refused(tmp_path, dtype):
+    images.write_image(tmp_path / "a.png", np.arange(60).reshape(4, 5, 3).astype(dtype))
+    data = (tmp_path / "a.png").read_bytes()
+    place = data.index(b"IDAT") + 4
+    length = int.from_bytes(data[place - 8:place - 4], "big")
+    for changed in range(place, place + length + 4):
+        damaged = bytearray(data)
+        damaged[changed] ^= 4
+        (tmp_path / "a.png").write_bytes(damaged)
+        with pytest.raises(UserError, match=r"a\.png as an image: a checksum is wrong"):
+            images.read_image(tmp_path / "a.png")
+
+
+def test_16_bit_colour_is_read_past_damaged_lengths(tmp_path):
+    """OpenCV would make room for a chunk of 2 GB."""
+    array = np.arange(60, dtype=np.uint16).reshape(4, 5, 3) * 999
+    images.write_image(tmp_path / "a.png", array)
+    data = (tmp_path / "a.png").read_bytes()
+    (tmp_path / "a.png").write_bytes(data[:-12] + b"\x7f\xff\xff\xffIEND\xae\x42\x60\x82")
+    np.testing.assert_array_equal(images.read_image(tmp_path / "a.png")[0], array)
+
+
 @pytest.mark.parametrize("header", [b"", b"\0\0\0\5\0\0\0\5\x08", struct.pack(
     ">IIBBBBB", 5, 5, 8, 7, 0, 0, 0)])
 def test_damaged_headers_are_named(tmp_path, header):
