@@ -7,6 +7,7 @@ import sys
 import time
 
 from common import weights
+from common.cli import UserError
 from common.data.patches import patch_dataset
 from common.device.exchange import agree, share_state, spread
 from common.files import sha256
@@ -198,6 +199,8 @@ class Loop:
         kept = agree(self.device, self.checkpoints.newest())
         if (self.options.on_nan != "rollback" or not kept
                 or rollbacks(self.metrics.rows) == MOST_ROLLBACKS):
+            if not self.device.is_chief:
+                raise UserError("stopped as process 0 did; see its log")
             raise failure(done, losses, kept, self.folder, self.options, self.device.precision)
         # What counts steps, and the best so far, stay.
         stay = [self.checkpoints.best, *(value for name, value in self.step.tracked.items()

@@ -73,9 +73,10 @@ def failure(done, losses, kept, folder, options, precision):
         changes.append("--clip global_norm")
     if precision.startswith("mixed"):
         changes.append("--precision float32")
-    what = ", ".join(f"{name} {value:g}" for name, value in losses.items())
-    text = f"a loss is not finite by step {done}: {what}; "
-    if all_finite(losses):
+    text = f"a loss is not finite by step {done}: {_told(losses)}; "
+    if not losses:
+        text = f"no step of the last {MOST_SKIPPED}, by step {done}, was finite; "
+    elif all_finite(losses):
         text = f"the weights are not finite after step {done}; "
     if not kept:
         return UserError(f"{text}there is no checkpoint yet: start again with "
@@ -83,3 +84,7 @@ def failure(done, losses, kept, folder, options, precision):
     more = "" if options.on_nan != "stop" else ", or in this folder with --on_nan skip or rollback"
     return UserError(f"{text}the checkpoint of step {kept} is kept. Go on from it with "
                      f"{folder.elsewhere(options)} and {' or '.join(changes)}{more}")
+
+
+def _told(losses):
+    return ", ".join(f"{name} {value:g}" for name, value in losses.items())

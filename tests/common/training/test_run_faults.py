@@ -330,7 +330,7 @@ def test_advice_after_nan_can_be_followed(poisoned, train, tmp_path):
     poisoned.steps = set(range(1, 101))
     (tmp_path / "run").rename(tmp_path / "other")
     error_line(train("--on_nan", "skip", "--train_steps", "200", "--val_every", "200",
-                     "--save_every", "200", "--log_every", "20"), "by step 100", "no checkpoint")
+                     "--save_every", "200", "--log_every", "20"), "by step 100, was finite")
 
 
 def test_images_too_small_for_the_metric_are_named_before_the_first_step(train, tmp_path, photo):
