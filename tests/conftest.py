@@ -70,9 +70,9 @@ def log_reaches_caplog():
     logging.getLogger("sr_zoo").propagate = True
 
 
-@pytest.fixture(scope="module", autouse=True)
+@pytest.fixture(scope="module")
 def no_curves():
-    """Runs draw no curves, which takes a third of a second; test_loop looks at real ones."""
+    """The runs of a module draw no curves, which takes a third of a second."""
     from common.training import loop
 
     with pytest.MonkeyPatch.context() as patch:
@@ -254,6 +254,23 @@ def tf1_python():
 def torch():
     """PyTorch, which is no part of the ascend stack."""
     return pytest.importorskip("torch")
+
+
+@pytest.fixture(scope="session")
+def open_export():
+    """An exported network as a function, by what its users would take: `open_export(format, path)`.
+    """
+    def opened(format, path):
+        if format == "onnx":
+            import onnxruntime
+
+            session = onnxruntime.InferenceSession(str(path), providers=["CPUExecutionProvider"])
+            return lambda lr: session.run(None, {"lr": lr})[0]
+        import tensorflow as tf
+
+        module = tf.saved_model.load(str(path))
+        return lambda lr: module.signatures["serving_default"](lr=tf.constant(lr))["sr"].numpy()
+    return opened
 
 
 @pytest.fixture

@@ -45,11 +45,13 @@ class TinyOptions(TrainOptions):
 
 def build_step(options):
     import models
+    from common.training.ema import averaged
     from common.training.losses import PIXEL_LOSSES
     from common.training.steps import PixelStep, adam
 
     model = models.create("tiny", options.scale, num_filters=options.num_filters)
-    return PixelStep(model, adam(), PIXEL_LOSSES[options.loss])
+    return PixelStep(model, adam(), PIXEL_LOSSES[options.loss],
+                     ema=averaged(model, models.another, options.ema_decay))
 
 
 RECIPE = Recipe("tiny", TinyOptions, build_step)

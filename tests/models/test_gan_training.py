@@ -23,6 +23,7 @@ from common.training.events import read_metrics
 from common.training.gan import AdversarialStep
 from common.weights import read_arrays, read_metadata
 
+pytestmark = pytest.mark.usefixtures("no_curves")
 ROOT = Path(__file__).resolve().parents[2]
 # SRGAN with all that a checkpoint of a GAN can hold.
 MORE = {

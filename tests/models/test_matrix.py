@@ -217,8 +217,16 @@ def test_no_two_layers_start_alike(case):
 
 
 @at_the_first_scale
-@pytest.mark.parametrize("format", ["saved_model", "onnx"])
-def test_every_export_gives_the_models_answer(case, format, tmp_path):
+@pytest.mark.parametrize("format", ["saved_model", "onnx"])  # frozen_pb: see test_frozen
+def test_every_export_gives_the_models_answer_at_any_size(case, format, photo, tmp_path,
+                                                          open_export):
     path = tmp_path / ("model.onnx" if format == "onnx" else "model")
-    assert export(case.model, format, path) < 0.05
-    assert path.exists()
+    assert export(case.model, format, path) < 0.005
+    assert list(tmp_path.iterdir()) == [path]  # nothing temporary is left
+    run = open_export(format, path)
+    for height, width in ((1, 1), (2, 7), (45, 31)):
+        lr = np.stack([photo(height, width), photo()[-height:, -width:]]).astype("float32")
+        sr = run(lr)
+        assert sr.dtype == np.float32
+        assert sr.shape == (2, height * case.scale, width * case.scale, 3)
+        np.testing.assert_allclose(sr, case.model(lr).numpy(), atol=0.005)

@@ -17,6 +17,7 @@ from common.bicubic import crop_to_multiple, downscale, upscale
 from common.training.events import read_metrics
 from common.weights import read_arrays, read_metadata
 
+pytestmark = pytest.mark.usefixtures("no_curves")
 SHORT = ["--preset", "demo", "--chip", "cpu", "--batch_size", "4", "--train_steps", "12",
          "--val_every", "6", "--val_images", "1", "--log_every", "3", "--warmup_steps", "0"]
 

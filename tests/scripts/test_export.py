@@ -8,10 +8,11 @@ import pytest
 import models
 from common import weights
 from common.cli import UserError
-from common.nn.keras_compat import set_seed, tf
+from common.nn.keras_compat import set_seed
 from scripts import export as module
 from scripts.export import FORMATS, check, export
 
+# That every model gives what Keras gives at any size: see test_matrix.
 SUFFIX = {"saved_model": "", "onnx": ".onnx", "frozen_pb": ".pb"}
 
 
@@ -23,33 +24,6 @@ def build(name, scale):
 @pytest.fixture(scope="module")
 def edsr():
     return build("edsr", 2)
-
-
-def open_export(format, path):
-    """The exported network as a function, by what its users would take."""
-    if format == "onnx":
-        import onnxruntime
-
-        session = onnxruntime.InferenceSession(str(path), providers=["CPUExecutionProvider"])
-        return lambda lr: session.run(None, {"lr": lr})[0]
-    module = tf.saved_model.load(str(path))
-    return lambda lr: module.signatures["serving_default"](lr=tf.constant(lr))["sr"].numpy()
-
-
-@pytest.mark.parametrize("format", ["saved_model", "onnx"])  # frozen_pb: see test_frozen.py
-@pytest.mark.parametrize("name, scale", [("edsr", 4), ("bsrn", 3), ("vdsr", 2), ("srcnn", 3)])
-def test_an_export_gives_what_keras_gives_at_any_size(name, scale, format, photo, tmp_path):
-    model = build(name, scale)
-    path = tmp_path / f"{name}{SUFFIX[format]}"
-    difference = export(model, format, path)
-    assert difference < 0.005
-    assert list(tmp_path.iterdir()) == [path]  # nothing temporary is left
-    run = open_export(format, path)
-    for height, width in ((1, 1), (2, 7), (45, 31)):
-        lr = np.stack([photo(height, width), photo()[-height:, -width:]]).astype("float32")
-        sr = run(lr)
-        assert sr.dtype == np.float32 and sr.shape == (2, height * scale, width * scale, 3)
-        np.testing.assert_allclose(sr, model(lr).numpy(), atol=0.005)
 
 
 def test_the_onnx_file_has_names_free_sizes_and_no_needless_transpositions(tmp_path):
@@ -118,7 +92,7 @@ def test_missing_packages_and_joint_models_are_told(edsr, tmp_path, monkeypatch)
         export(edsr, "onnx", tmp_path / "m.onnx")
 
 
-def test_the_command(tmp_path, call):
+def test_the_command(tmp_path, call, open_export):
     weights.save(build("vdsr", (2, 3)), tmp_path / "vdsr_x23.h5")
     done = call(module.main, "--weights", "vdsr_x23.h5", "--format", "onnx", "--output",
                 "new/m.onnx", "--scale", 3, cwd=tmp_path)

@@ -21,11 +21,6 @@ SHORT = ["--train_steps", "40", "--patch_size", "12", "--batch_size", "4", "--va
          "--save_every", "5", "--log_every", "5", "--learning_rate", "0.001", "--ema_decay", "0.5"]
 
 
-@pytest.fixture(scope="module", autouse=True)
-def no_curves():
-    """Here they are drawn."""
-
-
 @pytest.fixture(scope="module")
 def photos(tmp_path_factory):
     """A folder of small photographs: eight to train on, two with `val` to measure with."""

@@ -18,6 +18,7 @@ from common.flags import parse, to_yaml
 from models.esrgan import modelzoo, paddlegan, train
 from models.esrgan.paddlegan_blocks import CHARBONNIER_EPS
 
+pytestmark = pytest.mark.usefixtures("no_curves")
 # The blocks of the description's seventh section, joined as a user would.
 PSNR_YAML = """\
 # 训练轮次
