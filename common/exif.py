@@ -101,11 +101,15 @@ def read_from_tiff(file: BinaryIO, description: bool) -> bytes | None:
 
 def as_tags(exif: bytes | None) -> dict[int, Any]:
     """Return EXIF data as {tag: value} for the directory of a TIFF file; inner ones are dicts."""
-    source = Image.Exif()
+    source, directory = Image.Exif(), ImageFileDirectory_v2(b"II*\0\0\0\0\0")
     try:
         source.load(exif or b"")
         tags = {tag: source[tag] for tag in _DESCRIPTIVE if tag in source}
         tags.update((tag, dict(source.get_ifd(tag))) for tag in _DIRECTORIES if tag in source)
-    except Exception:  # as above
+        tags = {tag: value for tag, value in tags.items() if value}
+        for tag, value in tags.items():
+            directory[tag] = value
+        directory.tobytes(8)  # what cannot be written is not worth the picture either
+    except Exception:
         return {}
-    return {tag: value for tag, value in tags.items() if value}
+    return tags

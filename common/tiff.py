@@ -27,6 +27,7 @@ from common.tiff_layout import (
 )
 
 _TOGETHER = 2 ** 26  # bytes of samples, at most as 16 bits, that are decoded at a time
+_MOST = 2 ** 32 - 2 ** 26  # bytes of pixels in a file, beside which there is room for metadata
 _MAGIC = (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")
 
 
@@ -217,6 +218,9 @@ def write(path: str | Path, array: np.ndarray, profile: bytes | None, said: byte
         array: uint8 or uint16; HxW, HxWx2 grey and alpha, HxWx3 RGB or HxWx4 RGB and alpha.
         profile, said: colour profile and EXIF data, or None.
         dpi: (horizontal, vertical) resolution in pixels per inch, or None.
+
+    Raises:
+        ValueError: the file would be too large.
     """
     array = array.reshape(*array.shape[:2], -1)
     height, width, samples = array.shape
@@ -224,6 +228,8 @@ def write(path: str | Path, array: np.ndarray, profile: bytes | None, said: byte
     strips = [zlib.compress(np.ascontiguousarray(array[top:top + rows], array.dtype.newbyteorder(
         "<"))) for top in range(0, height, rows)]
     counts = [len(strip) for strip in strips]
+    if sum(counts) > _MOST:
+        raise ValueError("a TIFF file holds at most 4 GB")
     starts = np.cumsum([0, *counts[:-1]]).tolist()
     directory = ImageFileDirectory_v2(b"II*\0\0\0\0\0")
     for tag, value in {

@@ -466,6 +466,23 @@ def test_exif_profile_and_resolution_survive(tmp_path, array):
         assert said.get_ifd(0x8769)[0x9003] == "2026:11:25 12:00:00"
 
 
+def test_a_result_is_written_whatever_its_exif_is(tmp_path):
+    exif = Image.Exif()
+    exif[0x010F], exif[0x8769] = "a maker", {0x829A: 0.5, 0x9003: "2026:11:25 12:00:00"}
+    data = exif.tobytes()
+    for place in range(6, len(data)):
+        for value in (0, 255, data[place] ^ 7):
+            damaged = data[:place] + bytes([value]) + data[place + 1:]
+            images.write_image(tmp_path / "a.tif", RGB, images.ImageKind("TIFF", exif=damaged))
+            same(images.read_image(tmp_path / "a.tif")[0], RGB)
+
+
+def test_a_file_of_more_than_4_gb_is_refused(tmp_path, monkeypatch):
+    monkeypatch.setattr(module, "_MOST", 100)
+    with pytest.raises(UserError, match=r"cannot write .*a\.tif \(18x13 pixels\): .* at most 4 GB"):
+        images.write_image(tmp_path / "a.tif", RGB)
+
+
 def test_notes_of_scientific_programs_do_not_go_into_the_result(tmp_path):
     tifffile.imwrite(tmp_path / "s.tif", RGB16, photometric="rgb")
     assert b'"shape"' in (tmp_path / "s.tif").read_bytes()
