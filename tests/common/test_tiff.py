@@ -378,6 +378,17 @@ def test_lab(read, photometric, deep):
         assert kind.icc_profile[16:20] == b"RGB "
 
 
+def test_lab_with_a_profile(read):
+    pixels = np.dstack([noise(H, W), noise(H, W, 2, most=60) - np.uint8(30)])
+    plain, kind = read(*page(pixels, 8))
+    lab, srgb = (ImageCms.ImageCmsProfile(ImageCms.createProfile(space)).tobytes()
+                 for space in ("LAB", "sRGB"))
+    for profile, notes in ((lab, 0), (srgb, 1), (b"nonsense" * 20, 1)):
+        found, kind = read(*page(pixels, 8, t34675=profile))
+        assert np.abs(found.astype(int) - plain).max() <= 1
+        assert kind.icc_profile[16:20] == b"RGB " and len(kind.notes) == notes
+
+
 def test_a_profile_that_cannot_be_used_is_told(read):
     found, kind = read(*page(ink(0, 0, 0, 55), 5, t34675=b"nonsense" * 20))
     assert found[0, 0].tolist() == [200, 200, 200] and kind.icc_profile is None
