@@ -13,6 +13,8 @@ from pathlib import Path
 from common.cli import UserError
 from common.files import make_folder
 
+PATIENCE = 1  # seconds that a child of a process that was killed may outlive it
+
 log = logging.getLogger("sr_zoo")
 
 
@@ -45,13 +47,18 @@ def locked(folder):
 @contextlib.contextmanager
 def _held(path, folder):
     with open(path, "a+", encoding="utf-8", errors="replace") as file:
-        try:
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError as error:
-            file.seek(0)
-            holder = file.readline(200) or "another process"
-            raise UserError(f"{folder} is in use by {holder}; wait for its end, stop it, or choose "
-                            "another --output_dir") from error
+        until = time.monotonic() + PATIENCE
+        while True:
+            try:
+                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                break
+            except BlockingIOError as error:
+                if time.monotonic() > until:
+                    file.seek(0)
+                    holder = file.readline(200) or "another process"
+                    raise UserError(f"{folder} is in use by {holder}; wait for its end, stop it, "
+                                    "or choose another --output_dir") from error
+            time.sleep(0.05)
         with contextlib.suppress(OSError):  # a full disk keeps no one from training
             file.truncate(0)
             file.write(f"process {os.getpid()} on {platform.node()} since "

@@ -210,8 +210,8 @@ class Loop:
         for variable, value in zip(stay, values):
             variable.assign(value)
         share_state(self.device, self.checkpoints.tracked)
-        log.info("the loss or the weights are not finite by step %d: going on with the weights "
-                    "of step %d", done, kept)
+        log.info("the loss or the weights are not finite by step %d: going on with the weights of "
+                 "step %d", done, kept)
         self.metrics.add(done, rolled_back_to=kept)
 
     def _save(self, done):

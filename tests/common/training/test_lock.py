@@ -20,6 +20,11 @@ with locked(sys.argv[1]):
 """
 
 
+@pytest.fixture(autouse=True)
+def impatient(monkeypatch):
+    monkeypatch.setattr(lock, "PATIENCE", 0.1)
+
+
 def test_the_second_is_told_who_holds_the_folder(tmp_path):
     with locked(tmp_path / "run"):
         words = f"run is in use by process {os.getpid()} on {os.uname().nodename} since 20"
