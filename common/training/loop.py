@@ -94,7 +94,9 @@ class Loop:
                     if self.start:
                         self._export(self.start)  # a kill may have come before
                     named = agree(self.device, int(resume not in (None, "auto")))
-                    if named and self.start >= self.length.total:
+                    no_best = named or (self.start and not self.step.keep_last
+                                        and self.checkpoints.best.numpy() < 0)
+                    if no_best and self.start >= self.length.total:
                         self._without_steps()
                     timing = self._fit(signals)
                     if self._stopped:
@@ -228,8 +230,8 @@ class Loop:
 
     def _without_steps(self):
         log.warning("the checkpoint was saved after step %d, and the run is to have %d: nothing is "
-                    "trained. Give it more --train_steps or --epochs", self.start,
-                    self.length.total)
+                    "trained, but its weights are taken as the best. For more give it more "
+                    "--train_steps or --epochs", self.start, self.length.total)
         self._validate(self.start, math.nan)
         self._save(self.start)
 
@@ -265,10 +267,9 @@ class Loop:
             return summary
         if self.start >= self.length.total:  # only made again
             timed = [row for row in self.metrics.rows if "seconds_per_step" in row]
-            before = self.folder.read_summary() or {}
-            summary["seconds"] = before.get("seconds", summary["seconds"])
-            summary["timing"] = before.get("timing") or {
-                key: value for key, value in (timed[-1] if timed else {}).items() if key in TIMES}
+            before = self.folder.before or {
+                "timing": {key: timed[-1][key] for key in TIMES} if timed else {}}
+            summary.update({key: before[key] for key in ("seconds", "timing") if key in before})
         write_image(self.folder.comparison, sample_sheet(pictures, **self._sheet))
         draw_curves(self.metrics.rows, self.folder.curves, bicubic_mean(summary))
         self.folder.write_summary(summary, self._exported)

@@ -19,6 +19,7 @@ from common.training.checkpoint_files import (
     write_sealed,
 )
 from common.training.options import LENGTH
+from common.yaml_files import read_yaml
 
 log = logging.getLogger("sr_zoo")
 
@@ -49,6 +50,7 @@ class RunFolder:
         self.curves = self.path / "curves.png"
         self.comparison = self.samples / "comparison.png"
         self.started = {}
+        self.before = None  # the summary of the finished run that this start goes on from
         self._data = self.checkpoints / "data.txt"
         self._sums = self.checkpoints / "finished.json"
         self._previous = self.path / ".previous"
@@ -117,9 +119,9 @@ class RunFolder:
             if record and "options" in record:
                 return record
         try:
-            options = yaml.safe_load(self.config.read_text(encoding="utf-8"))
+            options = read_yaml(self.config)
             data = self._data.read_text(encoding="utf-8").strip() if self._data.exists() else None
-        except (OSError, ValueError, RecursionError, yaml.YAMLError):
+        except (OSError, ValueError, UserError):
             options = None
         if not isinstance(options, dict):
             raise UserError(f"{self.config} is missing or damaged, and no checkpoint says how the "
@@ -130,6 +132,9 @@ class RunFolder:
     def begin(self, options, fingerprint):
         """Keep the options and images of this start."""
         self.started = {"options": _values(options), "data": fingerprint}
+        sums = read_sealed(self._sums)
+        if sums and sums.get(self.summary.name) == sha256(self.summary):
+            self.before = self.read_summary()
         if self._sums.is_file():  # what it says will be outdated
             self._sums.unlink()
         write_text(self._data, fingerprint + "\n")
@@ -216,7 +221,7 @@ def _remove(path):
 
 def _with_relative_load(values):
     """Options with `load` relative to the run's folder if it lies inside, so that both may move."""
-    if values.get("load") and values.get("output_dir"):
+    if all(isinstance(values.get(key), str) for key in ("load", "output_dir")):
         path = os.path.relpath(values["load"], values["output_dir"])
         if not path.startswith(os.pardir):
             return {**values, "load": path}

@@ -131,6 +131,16 @@ def test_a_finished_run_gets_back_what_was_deleted(name, finished, whole, train)
     assert_same(finished, whole)
 
 
+def test_without_any_best_weights_the_last_are_the_result(finished, train):
+    (finished / "edsr_x2.h5").unlink()
+    for path in (finished / "checkpoints" / "best").iterdir():
+        path.write_bytes(b"")
+    done = train()
+    assert done.returncode == 0 and "the best is looked for anew" in done.stdout, done.stderr
+    ours, theirs = (read_arrays(finished / name) for name in STATES)
+    assert all(np.array_equal(a, b) for name in ours for a, b in zip(ours[name], theirs[name]))
+
+
 @pytest.mark.parametrize("how", DAMAGE)
 def test_a_run_in_its_midst_believes_nothing_damaged(how, broken, whole, train):
     for name in ("edsr_x2.h5", "config.yaml", "metrics.jsonl", "checkpoints/data.txt",
