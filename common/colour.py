@@ -21,15 +21,15 @@ def to_rgb(image: Image.Image, profile: bytes | None) -> tuple[Image.Image, byte
     target = ImageCms.ImageCmsProfile(ImageCms.createProfile("sRGB"))
     sources = []
     if profile and profile[16:20] == {"CMYK": b"CMYK", "LAB": b"Lab "}[image.mode]:
-        sources.append(lambda: ImageCms.ImageCmsProfile(io.BytesIO(profile)))
+        sources.append((lambda: ImageCms.ImageCmsProfile(io.BytesIO(profile)), ""))
     if image.mode == "LAB":
-        sources.append(lambda: ImageCms.ImageCmsProfile(ImageCms.createProfile("LAB")))
-    for position, open_source in enumerate(sources):
+        sources.append((lambda: ImageCms.ImageCmsProfile(ImageCms.createProfile("LAB")),
+                        WITHOUT_PROFILE if profile else ""))
+    for open_source, note in sources:
         try:
             rgb = ImageCms.profileToProfile(image, open_source(), target, outputMode="RGB")
         except (ImageCms.PyCMSError, OSError, ValueError):
             continue
-        note = WITHOUT_PROFILE if profile and position and image.mode == "LAB" else ""
         return rgb, _undated(target.tobytes()), note
     return image.convert("RGB"), None, WITHOUT_PROFILE if profile else ""
 
