@@ -1,5 +1,6 @@
 """Attack the zoo and print one table: `python -m scripts.fault_campaign --fuzz 3000`."""
 
+import models
 from common.cli import UserError
 from common.device.quiet import quiet_tensorflow
 from common.flags import OneLineParser
@@ -8,16 +9,32 @@ from common.flags import OneLineParser
 def main(argv):
     """Run the command; returns 1 if anything went wrong."""
     arguments = _parser().read(argv)
-    if arguments.fuzz < 1:
-        raise UserError("name an attack: --fuzz N")
+    if arguments.fuzz < 1 and arguments.kills < 1:
+        raise UserError("name an attack: --fuzz N, --kills N")
     quiet_tensorflow("cpu")
-    from scripts.fault_campaign.fuzz import fuzz
+    failures = []
+    if arguments.kills > 0:
+        failures += _told(*_kills(arguments))
+    if arguments.fuzz > 0:
+        from scripts.fault_campaign.fuzz import fuzz
 
-    counts, failures = fuzz(arguments.fuzz, arguments.seed, arguments.only, arguments.keep)
+        failures += _told(*fuzz(arguments.fuzz, arguments.seed, arguments.only, arguments.keep))
+    return 1 if failures else 0
+
+
+def _kills(arguments):
+    from scripts.fault_campaign.kills import kills
+
+    for name in arguments.model or ():
+        models.model(name)  # says which there are
+    return kills(arguments.kills, arguments.model or models.available(), arguments.seed)
+
+
+def _told(counts, failures):
     print(as_table(counts))
     for failure in failures:
         print(failure)
-    return 1 if failures else 0
+    return failures
 
 
 def as_table(counts: dict) -> str:
@@ -35,6 +52,11 @@ def _parser():
         prog="python -m scripts.fault_campaign",
         description="Attack the zoo as accidents and strangers do; exit status 1 if anything went "
                     "wrong.")
+    parser.add_argument("--kills", type=int, default=0, metavar="N",
+                        help="kill short trainings of each model N times, at random moments and "
+                             "inside file operations; what they leave must be as without")
+    parser.add_argument("--model", nargs="+", metavar="M", help="kills of these models; default: "
+                                                                "all")
     parser.add_argument("--fuzz", type=int, default=0, metavar="N",
                         help="read N damaged files, of every kind in turn")
     parser.add_argument("--seed", type=int, default=0, metavar="S", help="of all draws")
