@@ -4,10 +4,11 @@ import ctypes
 import os
 import time
 
+import numpy as np
 import pytest
 
 from common.cli import UserError
-from scripts.fault_campaign import command, fuzz
+from scripts.fault_campaign import command, fuzz, kills
 
 
 def test_damaged_files_are_read_or_refused_in_one_line(run, tmp_path):
@@ -44,3 +45,26 @@ def test_mistakes_are_told():
         command.main([])
     with pytest.raises(UserError, match="unknown kind 'pth'"):
         command.main(["--fuzz", "1", "--only", "pth"])
+
+
+def test_killed_trainings_end_as_whole_ones(run, tmp_path):
+    done = run("-m", "scripts.fault_campaign", "--kills", "2", "--model", "edsr", cwd=tmp_path)
+    assert done.returncode == 0, done.stdout + done.stderr
+    header, counts = ([cell.strip() for cell in line.strip("| ").split("|")]
+                      for line in (done.stdout.splitlines()[0], done.stdout.splitlines()[2]))
+    found = dict(zip(header, counts))
+    assert found["input"] == "edsr" and found["kills"] == "2" and int(found["runs"]) >= 1
+    assert {found[name] for name in header[4:]} == {"0"}
+
+
+def test_what_differs_is_seen():
+    whole = ({"a.h5": {"conv": [np.ones(3)]}}, {"metrics.jsonl": [{"step": 1}]},
+             {"train.log": {"x"}})
+    assert kills._differences(whole, whole) == []
+    changed = [({"a.h5": {"conv": [np.full(3, 1 + 1e-7, "f4")]}}, "other weights"),
+               ({}, "other weights"), ({"metrics.jsonl": []}, "other rows"),
+               ({"train.log": {"x", "y"}}, "other log lines")]
+    for part, (value, what) in zip((0, 0, 1, 2), changed):
+        other = list(whole)
+        other[part] = value
+        assert kills._differences(whole, tuple(other)) == [what]
