@@ -74,9 +74,14 @@ def atomic_folder(path: str | Path) -> Iterator[Path]:
         yield temporary
         for entry in [*temporary.rglob("*"), temporary]:
             _sync(entry)
-        if path.exists():
-            os.replace(path, older)
-        os.replace(temporary, path)
+        try:
+            if path.exists():
+                os.replace(path, older)
+            os.replace(temporary, path)
+        except BaseException:  # also of a signal
+            if older.exists() and not path.exists():
+                os.replace(older, path)
+            raise
         _sync(path.parent)
 
 

@@ -40,7 +40,8 @@ def locked(folder):
                         folder, error.strerror)
             name = hashlib.sha256(str(folder.resolve()).encode()).hexdigest()[:16]
             path = Path(tempfile.gettempdir(), f"sr-zoo-{name}.lock")
-            stack.enter_context(_held(path, folder))
+            with contextlib.suppress(OSError):
+                stack.enter_context(_held(path, folder))
         yield
 
 

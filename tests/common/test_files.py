@@ -45,6 +45,24 @@ def test_a_folder_is_whole_or_as_it_was(tmp_path):
     assert path.stat().st_mode & 0o777 == 0o777 & ~mask
 
 
+def test_a_signal_between_its_renames_keeps_the_older_folder(tmp_path, monkeypatch):
+    path, replace = tmp_path / "folder", os.replace
+    with atomic_folder(path) as temporary:
+        (temporary / "first").write_text("x")
+
+    def stopped(source, target):
+        replace(source, target)
+        if target != path:
+            raise SystemExit(143)
+
+    with monkeypatch.context() as patch, pytest.raises(SystemExit), \
+            atomic_folder(path) as temporary:
+        patch.setattr(module.os, "replace", stopped)
+        (temporary / "second").write_text("x")
+    assert [each.name for each in path.iterdir()] == ["first"]
+    assert list(tmp_path.iterdir()) == [path]
+
+
 @pytest.fixture(scope="module")
 def dead():
     """The number of a process that there was."""

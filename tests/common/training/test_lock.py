@@ -51,10 +51,10 @@ def test_the_lock_dies_with_its_process(tmp_path):
 
 
 def test_a_file_system_without_locks_is_pointed_out(tmp_path, monkeypatch, caplog):
-    flock = lock.fcntl.flock
+    flock, nowhere = lock.fcntl.flock, []
 
     def without(file, how):
-        if Path(file.name).parent == tmp_path:
+        if nowhere or Path(file.name).parent == tmp_path:
             raise OSError(errno.ENOLCK, os.strerror(errno.ENOLCK))
         flock(file, how)
 
@@ -63,3 +63,6 @@ def test_a_file_system_without_locks_is_pointed_out(tmp_path, monkeypatch, caplo
         assert "has no locks (No locks available)" in caplog.text
         with pytest.raises(UserError, match=f"process {os.getpid()}"), locked(tmp_path):
             pass
+    nowhere.append(True)
+    with locked(tmp_path):
+        pass
