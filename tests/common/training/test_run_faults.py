@@ -87,7 +87,8 @@ def assert_same(folder, whole):
     assert "seconds_per_step" in results[0]["timing"] and results[0]["seconds"] >= 0
     for name in ("config.yaml", "checkpoints/data.txt"):
         assert (folder / name).read_text() == (whole / name).read_text()
-    Image.open(str(folder / "samples" / "comparison.png")).load()
+    for name in ("curves.png", "samples/comparison.png"):
+        Image.open(str(folder / name)).load()
 
 
 DAMAGE = {
