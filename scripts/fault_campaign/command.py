@@ -9,25 +9,24 @@ from common.flags import OneLineParser
 def main(argv):
     """Run the command; returns 1 if anything went wrong."""
     arguments = _parser().read(argv)
-    if arguments.fuzz < 1 and arguments.kills < 1:
-        raise UserError("name an attack: --fuzz N, --kills N")
+    if arguments.fuzz < 1 and arguments.kills < 1 and not arguments.folder:
+        raise UserError("name an attack: --fuzz N, --kills N or --folder")
     quiet_tensorflow("cpu")
     failures = []
+    names = [models.model(name).name for name in arguments.model or models.available()]
     if arguments.kills > 0:
-        failures += _told(*_kills(arguments))
+        from scripts.fault_campaign.kills import kills
+
+        failures += _told(*kills(arguments.kills, names, arguments.seed))
+    if arguments.folder:
+        from scripts.fault_campaign.folders import folders
+
+        failures += _told(*folders(names[0] if arguments.model else "edsr", arguments.seed))
     if arguments.fuzz > 0:
         from scripts.fault_campaign.fuzz import fuzz
 
         failures += _told(*fuzz(arguments.fuzz, arguments.seed, arguments.only, arguments.keep))
     return 1 if failures else 0
-
-
-def _kills(arguments):
-    from scripts.fault_campaign.kills import kills
-
-    for name in arguments.model or ():
-        models.model(name)  # says which there are
-    return kills(arguments.kills, arguments.model or models.available(), arguments.seed)
 
 
 def _told(counts, failures):
@@ -55,8 +54,12 @@ def _parser():
     parser.add_argument("--kills", type=int, default=0, metavar="N",
                         help="kill short trainings of each model N times, at random moments and "
                              "inside file operations; what they leave must be as without")
-    parser.add_argument("--model", nargs="+", metavar="M", help="kills of these models; default: "
-                                                                "all")
+    parser.add_argument("--folder", action="store_true",
+                        help="damage every file of a run's folder in eight ways each and repeat "
+                             "the command")
+    parser.add_argument("--model", nargs="+", metavar="M",
+                        help="--kills of these models (default: all), --folder of the first "
+                             "(default: edsr)")
     parser.add_argument("--fuzz", type=int, default=0, metavar="N",
                         help="read N damaged files, of every kind in turn")
     parser.add_argument("--seed", type=int, default=0, metavar="S", help="of all draws")

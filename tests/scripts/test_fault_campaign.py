@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from common.cli import UserError
-from scripts.fault_campaign import command, fuzz, kills
+from scripts.fault_campaign import command, fuzz, trainings
 
 
 def test_damaged_files_are_read_or_refused_in_one_line(run, tmp_path):
@@ -60,11 +60,11 @@ def test_killed_trainings_end_as_whole_ones(run, tmp_path):
 def test_what_differs_is_seen():
     whole = ({"a.h5": {"conv": [np.ones(3)]}}, {"metrics.jsonl": [{"step": 1}]},
              {"train.log": {"x"}})
-    assert kills._differences(whole, whole) == []
+    assert trainings.differences(whole, whole) == []
     changed = [({"a.h5": {"conv": [np.full(3, 1 + 1e-7, "f4")]}}, "other weights"),
                ({}, "other weights"), ({"metrics.jsonl": []}, "other rows"),
                ({"train.log": {"x", "y"}}, "other log lines")]
     for part, (value, what) in zip((0, 0, 1, 2), changed):
         other = list(whole)
         other[part] = value
-        assert kills._differences(whole, tuple(other)) == [what]
+        assert trainings.differences(whole, tuple(other)) == [what]
