@@ -7,6 +7,7 @@ import time
 from pathlib import Path
 
 import models
+from common.device import adapter_log
 from common.device.machine import gpu_driver
 from common.device.ranks import read_ranks
 from common.modelzoo import report
@@ -154,7 +155,8 @@ def report_run(model, kind, chip, run, logs, began):
     if chip != "npu":
         print(f"device used: {used}, not an NPU")
     elif not finished:
-        print(f"device used: {used}", *report.npu_lines(logs), sep="\n")
+        print(f"device used: {used}",
+              *adapter_log.compiled({log: report.last_start(log) for log in logs}), sep="\n")
     if finished:
         seconds = round(report.measured(run)["seconds"])
         print(f"nothing was trained: {run} held a finished run, whose numbers these are")

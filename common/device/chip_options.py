@@ -61,6 +61,15 @@ OPTIONS = {
     "op_compiler_cache_dir": Option("folder", "folder of compiled operators"),
 }
 
+# ModelZoo's standard flags. Switch -> (the option, ModelZoo's flag for its folder, its usual name);
+# flag -> (its switch, the option, the option's value if it is not the flag's own).
+STANDARD_FOLDERS = {
+    "--over_dump": ("--npu_overflow_path", "--over_dump_path", "overflow_dump"),
+    "--data_dump_flag": ("--npu_dump_path", "--data_dump_path", "data_dump"),
+    "--profiling": ("--npu_profiling_path", "--profiling_dump_path", "profiling")}
+STANDARD_VALUES = {"--data_dump_step": ("--data_dump_flag", "--npu_dump_step", None),
+                   "--autotune": ("--autotune", "--aoe_mode", "2")}  # operators, as it tuned
+
 _GONE = "no longer has an effect; leave it out"
 _STATIC = "was removed, as shapes are static here; leave it out"
 _DUMP = "is now --npu_dump_path FOLDER, with --npu_dump_step 0|5|10-15"

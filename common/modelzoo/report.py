@@ -12,11 +12,6 @@ from statistics import mean
 
 from common.files import write_text
 
-# What the adapters log: that of TensorFlow 2 for each function, when it has compiled it whole or
-# left parts of it to the host (its npu_device.cpp); graph sessions once (npu_bridge).
-FULLY = re.compile(r"(\S+) fully compiled on npu")
-MIXED = re.compile(r"(\S+) compiled in mix mode on npu")
-SESSION = "The model has been compiled on the Ascend AI processor"
 STARTED = re.compile("^==== started .*$", re.MULTILINE)
 
 IDENTICAL = 100.0  # dB of an infinite PSNR, as in common.metrics, which needs NumPy
@@ -43,31 +38,6 @@ def device_used(log: Path) -> str:
     """What the last start in a log says it ran on."""
     lines = re.findall(r"^device: (.*), precision \S+ \(.*\)\s*$", last_start(log), re.MULTILINE)
     return lines[-1] if lines else "not said in the log"
-
-
-def npu_lines(logs) -> list:
-    """What the last starts in logs say of the NPU, in lines: what it compiled, or a notice."""
-    lines = []
-    for log in logs:
-        text = last_start(log)
-        fully, mixed = (sorted(set(map(_function_name, found.findall(text))))
-                        for found in (FULLY, MIXED))
-        if fully:
-            lines.append(f"{log}: compiled for the NPU: {', '.join(fully)}")
-        elif SESSION in text:
-            lines.append(f"{log}: {SESSION}")
-        if mixed:
-            lines.append(f"{log}: only partly compiled for the NPU: {', '.join(mixed)} (the rest "
-                         "runs on the host, which is slow)")
-        if not (fully or mixed or SESSION in text):
-            lines.append(f"notice: no line in {log} says that the NPU compiled anything; check "
-                         "with npu-smi that it is used")
-    return lines
-
-
-def _function_name(name):
-    """train of __inference_train_123, as TensorFlow names its functions."""
-    return re.sub(r"^__(?:inference|forward|backward)_|_\d+$", "", name)
 
 
 def report_case(run: Path, model: str, kind: str, ranks: int, log: Path, seconds: int) -> None:

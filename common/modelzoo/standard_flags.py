@@ -1,14 +1,10 @@
-"""The flags that every script of ModelZoo has for looking into an NPU, as the zoo's own."""
+"""The flags that every script of ModelZoo has for looking into a chip, as the zoo's own."""
 
+from common.device.chip_options import STANDARD_FOLDERS, STANDARD_VALUES
 from common.modelzoo.flags import boolean
 
-# Switch -> (the zoo's option, ModelZoo's flag for its folder, the folder's usual name).
-_FOLDERS = {"--over_dump": ("--npu_overflow_path", "--over_dump_path", "overflow_dump"),
-            "--data_dump_flag": ("--npu_dump_path", "--data_dump_path", "data_dump"),
-            "--profiling": ("--npu_profiling_path", "--profiling_dump_path", "profiling")}
-_OPERATORS = "2"  # of --aoe_mode: what the older autotune tuned
-_KNOWN = {*_FOLDERS, *(folder for _, folder, _ in _FOLDERS.values()), "--data_dump_step",
-          "--autotune"}
+_KNOWN = {*STANDARD_FOLDERS, *STANDARD_VALUES,
+          *(folder for _, folder, _ in STANDARD_FOLDERS.values())}
 
 
 def as_options(flags: list, output: str) -> list:
@@ -27,11 +23,11 @@ def as_options(flags: list, output: str) -> list:
     """
     given = {name: value for name, value in flags if name in _KNOWN}
     options = [(option, given.get(folder) or f"{output}/{name}")
-               for switch, (option, folder, name) in _FOLDERS.items() if _on(given, switch)]
-    if _on(given, "--data_dump_flag") and given.get("--data_dump_step"):
-        options.append(("--npu_dump_step", given["--data_dump_step"]))
-    if _on(given, "--autotune"):
-        options.append(("--aoe_mode", _OPERATORS))
+               for switch, (option, folder, name) in STANDARD_FOLDERS.items()
+               if _on(given, switch)]
+    options += [(option, value or given[flag])
+                for flag, (switch, option, value) in STANDARD_VALUES.items()
+                if _on(given, switch) and (value or given.get(flag))]
     return [flag for flag in flags if flag[0] not in _KNOWN] + options
 
 

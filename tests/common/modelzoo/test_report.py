@@ -3,12 +3,12 @@ import os
 
 import pytest
 
+from common.device.adapter_log import compiled
 from common.modelzoo.report import (
     NewResults,
     begin_log,
     device_used,
     last_start,
-    npu_lines,
     report_case,
 )
 
@@ -42,17 +42,18 @@ def test_a_log_tells_its_starts_apart(tmp_path):
     with open(log, "a") as file:
         file.write(f"device: NPU 0, precision float32 (as asked for)\n{LINES}")
     assert device_used(log) == "NPU 0" and "fully compiled" in last_start(log)
-    assert npu_lines([log]) == [
+    assert compiled({log: last_start(log)}) == [
         f"{log}: compiled for the NPU: distributed_step, initialise",
         f"{log}: only partly compiled for the NPU: validate (the rest runs on the host, which is "
         "slow)"]
     begin_log(log)
     assert last_start(log).strip() == "" and device_used(log) == "not said in the log"
     assert log.read_text().count("==== started 2") == 2
-    assert npu_lines([log]) == [f"notice: no line in {log} says that the NPU compiled anything; "
-                                "check with npu-smi that it is used"]
+    assert compiled({log: last_start(log)}) == [
+        f"notice: no line in {log} says that the NPU compiled anything; check with npu-smi that it "
+        "is used"]
     log.write_text(log.read_text() + SESSION)
-    assert npu_lines([log]) == [f"{log}: {SESSION}"]
+    assert compiled({log: last_start(log)}) == [f"{log}: {SESSION}"]
 
 
 def test_a_case_is_printed_and_written(run, capsys):

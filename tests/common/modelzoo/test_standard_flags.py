@@ -24,7 +24,7 @@ def test_at_their_inert_values_they_do_nothing():
     (["--data_dump_flag=1", "--data_dump_path", "/d", "--data_dump_step=0|5"],
      ["--npu_dump_path=/d", "--npu_dump_step=0|5"]),
     (["--profiling=true", "--profiling_dump_path=/p"], ["--npu_profiling_path=/p"]),
-    (["--autotune=True"], ["--aoe_mode=2"]),
+    (["--autotune=True"], ["--aoe_mode=2"]), (["--autotune"], ["--aoe_mode=2"]),
 ])
 def test_switched_on_they_are_options_of_the_adapter(argv, options):
     assert translated(*argv) == options
