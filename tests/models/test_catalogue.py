@@ -5,6 +5,7 @@ import hashlib
 import http.server
 import os
 import re
+import resource
 import subprocess
 import sys
 import threading
@@ -16,11 +17,12 @@ import numpy as np
 import pytest
 
 import models
-from common.cli import UserError
+from common.cli import UserError, run_command
 from common.nn.keras_compat import set_seed
 from common.weights import read_arrays
 from common.weights.wheel import Wheel
 from models import catalogue
+from scripts import download
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -135,6 +137,23 @@ def test_what_does_not_fit_is_one_line_and_leaves_nothing(entry, tmp_path, monke
         catalogue.find("tiny-x4")
     assert words in str(error.value) and "\n" not in str(error.value)
     assert _left(tmp_path) == []
+
+
+@pytest.mark.parametrize("size", [1000, 20_000])
+def test_a_full_disk_is_one_line_and_leaves_nothing(entry, tmp_path, capfd, size):
+    files = [tmp_path / "net.bin", *(tmp_path / "index").rglob("*.whl")]
+    assert all(file.stat().st_size < 20_000 for file in files)  # then only the .h5 is too large
+    before = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (size, before[1]))  # as a disk without room
+    try:
+        with pytest.raises(SystemExit) as end:
+            run_command(download.main, ["--weights", "tiny-x4"])
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, before)
+    err = capfd.readouterr().err
+    assert end.value.code == 2 and _left(tmp_path) == []
+    assert err.splitlines()[-1].startswith("error: ") and "Traceback" not in err
+    assert catalogue.find("tiny-x4").is_file()  # the same command, once there is room
 
 
 def test_an_index_that_cannot_be_reached_is_one_line(entry, tmp_path, monkeypatch):
