@@ -208,7 +208,12 @@ def load(path: str | os.PathLike, scale: int | None = None, **options: Any) -> k
         scale = held
     elif scale not in scale_tuple(held):
         raise UserError(f"{path} holds {metadata['model']} {scale_name(held)}, not x{scale}")
-    with damaged(path):
+    arrays = weights.read_arrays(path)
+    from common.nn.keras_compat import at_most  # imports TensorFlow, so after a file is refused
+
+    # What the file says of its network is believed as far as its arrays go.
+    elements = sum(values.size for layer in arrays.values() for values in layer)
+    with damaged(path), at_most(elements):
         loaded = create(metadata["model"], scale, **{**metadata["options"], **options})
-    weights.load_into(loaded, path, unused=scale != held)
+    weights.load_into(loaded, path, unused=scale != held, stored=arrays)
     return loaded

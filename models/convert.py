@@ -17,6 +17,7 @@ import models
 from common.cli import UserError, one_line
 from common.files import check_suffix
 from common.scales import scale_name, scale_tuple
+from common.untrusted import damaged
 from common.weights import source as foreign_weights
 from models.choose import wrong_content
 
@@ -48,6 +49,7 @@ def convert(name: str, source: Union[str, Path], output: Union[str, Path],
             or option that does not fit.
     """
     from common import weights
+    from common.nn.keras_compat import at_most
 
     known = converters()
     models.model(name)
@@ -61,6 +63,7 @@ def convert(name: str, source: Union[str, Path], output: Union[str, Path],
     found = foreign_weights.read(source, known[name].EXPECTS, name)
     if found.note and report:
         report(found.note)
+    elements = sum(array.size for array in found.arrays.values())
     try:
         held, found_options, arrays = known[name].convert(found)
     except (TypeError, ValueError, IndexError, KeyError, ZeroDivisionError) as error:
@@ -68,7 +71,9 @@ def convert(name: str, source: Union[str, Path], output: Union[str, Path],
     scale = _scale(found, held, scale)
     others = [f"_x{s}" for s in scale_tuple(held) if s not in scale_tuple(scale)]
     arrays = {layer: arrays[layer] for layer in arrays if not any(x in layer for x in others)}
-    model = models.create(name, scale, **{**found_options, **options})
+    # One number may become a layer of many, but no file makes a network out of nothing.
+    with damaged(source), at_most(2 * elements + 1_000_000):
+        model = models.create(name, scale, **{**found_options, **options})
     _check(model, arrays, found)
     weights.assign(model, arrays)
     weights.save(model, output)

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from common.cli import UserError
+from common.cli import UserError, one_line
 from common.inference.footprint import footprint, needed_overlap
 from common.inference.upscaler import AUTOMATIC_SIDES, Enlarger, fixed_window
 from common.untrusted import isolated
@@ -40,6 +40,10 @@ _LATER = {"BatchMatMul": ("grad_x", "grad_y"), "BatchMatMulV2": ("grad_x", "grad
           "FusedBatchNormV3": ("exponential_avg_factor",), "GatherNd": ("bad_indices_policy",),
           "MatMul": ("grad_a", "grad_b"), "MaxPool": ("explicit_paddings",),
           "ScatterNd": ("bad_indices_policy",), "TopKV2": ("Tk", "index_type")}
+
+# What a stranger's graph must not do beside what has a state: read files, run loops.
+_REFUSED = {"ReadFile", "MatchingFiles", "Enter", "RefEnter", "NextIteration", "RefNextIteration"}
+_MOST_TILE, _MOST_NUMBERS = 4096, 1 << 28
 
 # definition: the GraphDef. tile: side of the window; overlap: margin around the kept part of the
 # window; grid: both are multiples of it; all in LR pixels.
@@ -75,7 +79,7 @@ def read(path: str | os.PathLike) -> FrozenGraph:
 
     Raises:
         OSError: the file cannot be read.
-        UserError: it is not a frozen graph of the zoo.
+        UserError: it is not a frozen graph of the zoo, is damaged, or does more than compute.
     """
     import tensorflow  # noqa: F401  (see `isolated`)
 
@@ -104,12 +108,26 @@ def _check(path):
     """Raise what is wrong with a graph; TensorFlow's reader may also end the process."""
     import tensorflow as tf
 
-    graph = _parsed(path)
-    sizes = (graph.scale, graph.tile, graph.overlap, graph.grid)
-    if not all(type(size) is int and 0 <= size <= 65536 for size in sizes):
+    frozen = _parsed(path)
+    sizes = scale, tile, overlap, grid = frozen.scale, frozen.tile, frozen.overlap, frozen.grid
+    if not (all(type(size) is int for size in sizes) and 1 <= scale <= 16 and grid >= 1
+            and 0 <= 2 * overlap < tile <= _MOST_TILE):
         raise ValueError(f"it states the sizes {sizes}")
-    with tf.Graph().as_default():
-        tf.import_graph_def(graph.definition, name="")
+    if frozen.definition.library.function:
+        raise ValueError("it has functions")
+    with tf.Graph().as_default() as graph:
+        tf.import_graph_def(frozen.definition, name="")
+    for operation in graph.get_operations():
+        if operation.op_def.is_stateful or operation.type in _REFUSED:
+            raise UserError(f"{path} has an operation {operation.type}, which no network needs; "
+                            "it is not run")
+        for output in operation.outputs:
+            if (output.shape.num_elements() or 0) > _MOST_NUMBERS:
+                raise ValueError(f"{operation.name} states {output.shape.num_elements():,} numbers")
+    for name, side in ((INPUT, tile), (OUTPUT, tile * scale)):
+        found = graph.get_tensor_by_name(name + ":0")
+        if found.dtype != tf.float32 or found.shape.as_list() != [1, side, side, 3]:
+            raise ValueError(f"{name} is {found.dtype.name} {found.shape}, not 1x{side}x{side}x3")
 
 
 class FrozenUpscaler(Enlarger):
@@ -167,6 +185,8 @@ class FrozenUpscaler(Enlarger):
             except tf.errors.ResourceExhaustedError as error:
                 raise UserError(f"out of memory at {self.graph.tile}x{self.graph.tile} pixels; "
                                 "export the network with a smaller --tile") from error
+            except (tf.errors.InvalidArgumentError, tf.errors.UnimplementedError) as error:
+                raise UserError(f"{self.graph.path} is damaged: {one_line(error)[:120]}") from error
 
 
 def _checked(tile, overlap, grid, name):

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
+import math
 import os
 import warnings
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
 os.environ["KERAS_BACKEND"] = "tensorflow"  # a user's own keras.json may name another
@@ -62,6 +64,30 @@ class policy_scope:  # noqa: N801 - reads as a statement
 
     def __exit__(self, *_):
         set_policy(self.before)
+
+
+@contextlib.contextmanager
+def at_most(elements: int) -> Iterator[None]:
+    """Within `with`, models whose weights have more elements than that cannot be built.
+
+    Raises:
+        ValueError: before memory is taken for the first weight beyond.
+    """
+    original, left = keras.layers.Layer.add_weight, elements
+
+    def add_weight(layer, *args, **kwargs):
+        nonlocal left
+        shape = kwargs.get("shape") or next((a for a in args if isinstance(a, (tuple, list))), ())
+        left -= math.prod(shape)
+        if left < 0 or min(shape, default=0) < 0:
+            raise ValueError(f"it describes a network of more than {elements:,} numbers")
+        return original(layer, *args, **kwargs)
+
+    keras.layers.Layer.add_weight = add_weight
+    try:
+        yield
+    finally:
+        keras.layers.Layer.add_weight = original
 
 
 def save_h5(model: keras.Model, path: str | os.PathLike) -> None:

@@ -61,40 +61,27 @@ def read_metadata(path: str | os.PathLike) -> dict:
     Raises:
         UserError: there is no such file, or it is not a weight file of the zoo.
     """
-    text, numbers = read_hdf5(path, _described)
+    text = read_hdf5(path, _described)
     if text is None:
         raise UserError(f"{path} is an HDF5 file but not a weight file of this zoo (no "
                         f"attribute {METADATA!r}); it may be another program's")
     with damaged(path):
         metadata = json.loads(text)
-        _check_description(metadata, numbers)
+        _check_description(metadata)
     return metadata
 
 
 def _described(file):
-    """The description in a zoo `.h5`, and how many numbers its arrays have together."""
-    numbers = 0
-
-    def count(_, item):
-        nonlocal numbers
-        numbers += getattr(item, "size", 0)
-    file.visititems(count)
-    return file.attrs.get(METADATA), numbers
+    """The description in a zoo `.h5`."""
+    return file.attrs.get(METADATA)
 
 
-def _check_description(metadata, numbers):
+def _check_description(metadata):
     """Raise a `ValueError` for a description that no `save` wrote."""
     scales = metadata["scale"] if isinstance(metadata["scale"], list) else [metadata["scale"]]
     if not (isinstance(metadata["model"], str) and isinstance(metadata["options"], dict)
             and scales and all(type(scale) is int for scale in scales)):
         raise ValueError("its description is of another form than the zoo's")
-    counts = [each for value in metadata["options"].values()
-              for each in (value if isinstance(value, list) else [value]) if type(each) is int]
-    most, more, *_ = [*sorted(counts, reverse=True), 1, 1]
-    # A convolution's kernel has the square of its features, a network several of these.
-    if most > 64 and most**2 * more > 4 * numbers:
-        raise ValueError(f"it describes a network of sizes {most} and {more}, but holds only "
-                         f"{numbers:,} numbers")
 
 
 def read_arrays(path: str | os.PathLike) -> dict[str, list[np.ndarray]]:
@@ -118,7 +105,7 @@ def _layers(file):
 
 
 def load_into(model: keras.Model, path: str | os.PathLike, partial: bool = False,
-              unused: bool = False) -> Report:
+              unused: bool = False, stored: dict | None = None) -> Report:
     """Copy the arrays of a zoo `.h5` into a model by layer name and index.
 
     Args:
@@ -127,6 +114,7 @@ def load_into(model: keras.Model, path: str | os.PathLike, partial: bool = False
         partial: load every layer whose arrays all fit and leave the others as they are, as when a
             x4 model starts from x2; otherwise every layer must fit.
         unused: the file may hold layers that the model lacks, as a joint model's file does.
+        stored: what `read_arrays` gave, if the file was read already.
 
     Returns:
         a `Report` of the names of layers loaded and left out.
@@ -136,7 +124,7 @@ def load_into(model: keras.Model, path: str | os.PathLike, partial: bool = False
     """
     from common.nn.keras_compat import layer_variables
 
-    stored = read_arrays(path)
+    stored = read_arrays(path) if stored is None else dict(stored)
     fitting, left_out = {}, []
     for layer in model.layers:
         variables = layer_variables(layer)

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 
+from common.cli import UserError
 from common.nn.keras_compat import Tensor, keras
 from common.nn.layers import DepthToSpace, ShiftScale, Split, WeightedMean, ZeroState
 from common.scales import scale_name, scale_tuple
@@ -15,6 +16,7 @@ layers = keras.layers
 
 SCALES = (2, 3, 4)
 JOINT = True  # one network may have several scales
+MOST_RECURSIONS = 256  # the weights do not say how many there are
 
 
 def build(scale: int | Sequence[int], num_features: int = 64, num_states: int = 64,
@@ -36,7 +38,13 @@ def build(scale: int | Sequence[int], num_features: int = 64, num_states: int = 
         a Keras model: RGB float32 (N, H, W, 3) in [0, 255] -> (N, H*scale, W*scale, 3), unclipped;
         for several scales a dict of these, keyed "x2", "x3", "x4". The images of the single
         recursions are the inputs of its layers `ensemble_x<scale>`, see `intermediate_outputs`.
+
+    Raises:
+        UserError: more recursions than `MOST_RECURSIONS`, or less than one.
     """
+    if not 1 <= num_recursions <= MOST_RECURSIONS:
+        raise UserError(f"bsrn: num_recursions must be 1 to {MOST_RECURSIONS}, got "
+                        f"{num_recursions}")
     lr = keras.Input((None, None, 3), name="lr")
     features = conv(num_features, "first_conv")(ShiftScale(-127.5, name="to_centre")(lr))
     states = recursions(features, num_features, num_states, num_recursions)
