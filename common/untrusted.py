@@ -8,19 +8,22 @@ from __future__ import annotations
 
 import contextlib
 import faulthandler
+import glob
 import os
 import pickle
 import select
 import signal
+import tempfile
 import time
 import warnings
 from collections.abc import Callable, Iterator
+from pathlib import Path
 from typing import Any
 
 from common.cli import UserError, one_line
 
-MEMORY = 2**30  # bytes beyond the honest size of the contents
-SECONDS = 10  # beyond what the contents need
+MEMORY = 2**29  # bytes beyond the honest size of the contents, for the result and its copy each
+SECONDS = 8  # beyond what the contents need
 _in_child = False
 _TIMES, _RATE = 8, 20_000_000  # copies of the contents that readers make; bytes they read a second
 
@@ -57,33 +60,44 @@ def isolated(read: Callable, path: str | os.PathLike, *arguments: Any) -> Any:
             return read(path, *arguments)
     size = _size(path)
     receiver, sender = os.pipe()
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # of threads, which the child does not use
-        process = os.fork()
-    if not process:
-        _child(sender, read, path, arguments, _memory_used() + MEMORY + _TIMES * size)
-    os.close(sender)
-    try:
-        answer = _received(receiver, time.monotonic() + SECONDS + size / _RATE)
-    finally:
-        os.close(receiver)
-        with contextlib.suppress(ProcessLookupError):
-            os.kill(process, signal.SIGKILL)
-        _, status = os.waitpid(process, 0)
-    if answer is None:
-        raise UserError(f"{path} is damaged: reading it takes more than "
-                        f"{SECONDS + size / _RATE:.0f} s")
-    if not answer:
-        raise UserError(f"{path} is damaged: reading it ends its process "
-                        f"({signal.Signals(os.WTERMSIG(status)).name})" if os.WIFSIGNALED(status)
-                        else f"{path} is damaged: reading it ends its process")
-    error, result = pickle.loads(answer)
+    with _memory_file() as result_file:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # of threads, which the child does not use
+            process = os.fork()
+        if not process:
+            _child(sender, result_file, read, path, arguments,
+                   _memory_used() + MEMORY + _TIMES * size)
+        os.close(sender)
+        try:
+            done = _received(receiver, time.monotonic() + SECONDS + size / _RATE)
+        finally:
+            os.close(receiver)
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(process, signal.SIGKILL)
+            _, status = os.waitpid(process, 0)
+        if done is None:
+            raise UserError(f"{path} is damaged: reading it takes more than "
+                            f"{SECONDS + size / _RATE:.0f} s")
+        if not done:
+            raise UserError(f"{path} is damaged: reading it ends its process "
+                            f"({signal.Signals(os.WTERMSIG(status)).name})"
+                            if os.WIFSIGNALED(status)
+                            else f"{path} is damaged: reading it ends its process")
+        result_file.seek(0)
+        error, result = pickle.load(result_file)
     if error is not None:
         raise UserError(error)
     return result
 
 
-def _child(sender, read, path, arguments, memory):
+def _memory_file():
+    """A file in memory where the system has them: what a child returns may be large."""
+    if hasattr(os, "memfd_create"):
+        return os.fdopen(os.memfd_create("result"), "w+b")
+    return tempfile.TemporaryFile()
+
+
+def _child(sender, result_file, read, path, arguments, memory):
     global _in_child
     _in_child = True
     try:
@@ -102,27 +116,31 @@ def _child(sender, read, path, arguments, memory):
                 answer = None, read(path, *arguments)
         except UserError as error:
             answer = str(error), None
-        with os.fdopen(sender, "wb") as pipe:
-            pickle.dump(answer, pipe, protocol=pickle.HIGHEST_PROTOCOL)
+        pickle.dump(answer, result_file, protocol=pickle.HIGHEST_PROTOCOL)
+        result_file.flush()
+        os.write(sender, b"done")
     finally:
         os._exit(0)
 
 
 def _received(pipe, deadline):
-    """All that a pipe delivers; None where it does not end before the deadline."""
-    parts = []
-    while True:
-        if not select.select([pipe], [], [], max(0, deadline - time.monotonic()))[0]:
-            return None
-        part = os.read(pipe, 1 << 20)
-        if not part:
-            return b"".join(parts)
-        parts.append(part)
+    """What a pipe delivers, b"" where its other end closes; None after the deadline."""
+    if not select.select([pipe], [], [], max(0, deadline - time.monotonic()))[0]:
+        return None
+    return os.read(pipe, 16)
 
 
 def _size(path):
+    """The bytes of a file, of ncnn's two, or of a checkpoint named by prefix, index or folder."""
+    path = Path(path)
+    files = [path]
+    if path.is_dir():
+        files = path.iterdir()
+    elif path.suffix in (".index", ".param", ".bin") or not path.exists():
+        stem = path.name if not path.exists() else path.stem
+        files = path.parent.glob(f"{glob.escape(stem)}.*")
     with contextlib.suppress(OSError):
-        return os.path.getsize(path)
+        return sum(file.stat().st_size for file in files if file.is_file())
     return 0
 
 

@@ -52,8 +52,8 @@ def expanding(file):
     (external_link, "a.h5 is not read: x is a link to another file"),
     (external_raw, "a.h5 is not read: its array x lies in another file"),
     (virtual, "a.h5 is not read: its array x lies in another file"),
-    (huge, r"a.h5 is not read: its arrays ask for more than 1.1 GB"),
-    (expanding, r"a.h5 is not read: its arrays ask for more than 1.1 GB"),
+    (huge, r"a.h5 is not read: its arrays ask for more than 0.5 GB"),
+    (expanding, r"a.h5 is not read: its arrays ask for more than 0.5 GB"),
 ])
 def test_what_lies_elsewhere_or_cannot_be_is_refused(path, make, said):
     with h5py.File(path, "w") as file:

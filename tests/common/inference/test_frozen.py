@@ -298,3 +298,31 @@ def test_the_export_command(tmp_path, capsys):
     attributes = {node.name: node.attr for node in definition(path).node}
     assert json.loads(attributes["lr"]["_sr_zoo"].s.decode())["tile"] == 48
     assert "sr" in attributes and list(tmp_path.iterdir()) == [path]
+
+
+def add_write(graph, target):
+    """Make a graph write a file before it answers."""
+    for name, text in (("name", str(target)), ("content", "x")):
+        node = graph.node.add(name=name, op="Const")
+        node.attr["dtype"].type = node.attr["value"].tensor.dtype = tf.string.as_datatype_enum
+        node.attr["value"].tensor.tensor_shape.SetInParent()
+        node.attr["value"].tensor.string_val.append(text.encode())
+    graph.node.add(name="write", op="WriteFile").input.extend(["name", "content"])
+    next(node for node in graph.node if node.name == frozen.OUTPUT).input.append("^write")
+
+
+def state_a_tile(graph, _):
+    """Make a graph say that its window is larger than memory."""
+    attribute = next(node for node in graph.node if node.name == frozen.INPUT).attr["_sr_zoo"]
+    attribute.s = json.dumps({**json.loads(attribute.s), "tile": 60000}).encode()
+
+
+@pytest.mark.parametrize("change, said", [(add_write, "has an operation WriteFile"),
+                                          (state_a_tile, "it states the sizes .2, 60000")])
+def test_a_graph_that_does_more_than_compute_is_refused(change, said, graphs, tmp_path):
+    graph = definition(graphs["edsr"])
+    change(graph, tmp_path / "written")
+    (tmp_path / "bad.pb").write_bytes(graph.SerializeToString())
+    with pytest.raises(UserError, match=said):
+        frozen.read(tmp_path / "bad.pb")
+    assert not (tmp_path / "written").exists()

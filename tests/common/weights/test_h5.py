@@ -1,4 +1,5 @@
 import json
+import time
 
 import h5py
 import numpy as np
@@ -94,3 +95,30 @@ def test_only_zoo_models_and_only_h5(tmp_path):
     model.zoo_metadata = None
     with pytest.raises(UserError, match="models.create"):
         weights.save(model, tmp_path / "w.h5")
+
+
+@pytest.mark.parametrize("model, options", [
+    ("edsr", {"num_filters": 10**12}), ("edsr", {"num_filters": 6000}),
+    ("edsr", {"num_blocks": 10**9}), ("edsr", {"num_filters": -4}),
+    ("srcnn", {"kernels": [2001, 5, 5]}),
+    ("bsrn", {"num_recursions": 10**9})])
+def test_a_network_larger_than_its_arrays_is_not_built(model, options, tmp_path):
+    path, built = tmp_path / "w.h5", models.create(model, 2, **models.model(model).small)
+    weights.save(built, path)
+    with h5py.File(path, "r+") as file:
+        metadata = json.loads(file.attrs["sr_zoo"])
+        metadata["options"].update(options)
+        file.attrs["sr_zoo"] = json.dumps(metadata)
+        # Numbers of no layer, which cost the file nothing.
+        file.create_dataset("extra", shape=(10**8,), dtype="u1", chunks=(10**6,))
+    begin = time.monotonic()
+    with pytest.raises(UserError, match="w.h5 is damaged|num_recursions must be 1 to 256"):
+        models.load(path)
+    assert time.monotonic() - begin < 8
+
+
+def test_a_small_network_may_have_many_recursions(tmp_path):
+    small = {"num_features": 4, "num_states": 4, "num_recursions": 65}
+    weights.save(models.create("bsrn", 2, **small), tmp_path / "w.h5")
+    metadata = json.loads(models.load(tmp_path / "w.h5").zoo_metadata)
+    assert metadata["options"]["num_recursions"] == 65
