@@ -165,6 +165,8 @@ def _expanded(value):
     """Texts with ~ and $NAME expanded, which shells leave alone in --flag=~/x and in YAML."""
     if isinstance(value, (tuple, list)):
         return type(value)(_expanded(item) for item in value)
+    if isinstance(value, str) and "\0" in value:
+        raise UserError(f"an option holds a NUL character: {value!r:.80}")
     if isinstance(value, str) and not os.path.exists(value):
         return os.path.expandvars(os.path.expanduser(value))
     return value

@@ -110,3 +110,12 @@ def test_home_and_variables_in_values_are_expanded(tmp_path, monkeypatch):
     read = parser.read(["--data_dir=~/photos", "--many", "$SR_DATA/a", "${SR_DATA}b", "$SR_DATA"])
     assert read.data_dir == f"{tmp_path}/photos" and read.number == 3
     assert read.many == ["/sets/a", "/setsb", "$SR_DATA"]  # the last is a folder that exists
+
+
+def test_a_text_that_cannot_be_a_path_is_named(tmp_path):
+    (tmp_path / "c.yaml").write_text('data_dir: "a\\0b"\n')
+    parser = OneLineParser(prog="p")
+    parser.add_argument("--config", action="config")
+    parser.add_argument("--data_dir", type=str)
+    with pytest.raises(UserError, match="NUL"):
+        parser.read(["--config", str(tmp_path / "c.yaml")])
