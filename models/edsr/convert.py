@@ -1,4 +1,4 @@
-"""Convert weights of EDSR-PyTorch, BasicSR and krasserm's super-resolution."""
+"""Convert weights of EDSR-PyTorch, BasicSR, mmagic and krasserm's super-resolution."""
 
 import re
 
@@ -6,26 +6,30 @@ import numpy as np
 
 from common.weights.source import torch_conv
 
-EXPECTS = {"torch": "an EDSR of EDSR-PyTorch or BasicSR",
+EXPECTS = {"torch": "an EDSR of EDSR-PyTorch, BasicSR or mmagic",
            "keras": "an EDSR of krasserm's super-resolution, weights.h5"}
 OPTIONS = {"res_scale": (float, "factor of the residuals; default: 0.1 at 256 channels, else 1")}
 
 MEAN = np.array([0.4488, 0.4371, 0.4040]) * 255
 
-# The zoo's layers -> the keys of EDSR-PyTorch and of BasicSR, for block i and the last block n.
+# The zoo's layers -> the keys of EDSR-PyTorch, BasicSR and mmagic, for block i, the last block n
+# and the stage s of the enlargement; j is 2 * s.
 _NAMES = [
     {"head": "head.0", "conv1": "body.{i}.body.0", "conv2": "body.{i}.body.2", "body": "body.{n}",
      "upsample": "tail.0.{j}", "tail": "tail.1"},
     {"head": "conv_first", "conv1": "body.{i}.conv1", "conv2": "body.{i}.conv2",
      "body": "conv_after_body", "upsample": "upsample.{j}", "tail": "conv_last"},
 ]
+_MMAGIC = {**_NAMES[1], "upsample": "upsample.{s}.upsample_conv"}
 
 
 def convert(source):
-    """Take an EDSR's arrays; all programs' images are 0..255 minus DIV2K's mean."""
+    """Take an EDSR's arrays; the programs' images are 0..255, mmagic's 0..1, minus DIV2K's mean."""
     if source.kind == "keras":
         return _krasserm(source)
-    names = next((names for names in _NAMES if f"{names['head']}.weight" in source), None)
+    mmagic = f"{_MMAGIC['upsample'].format(s=0)}.weight" in source
+    names = _MMAGIC if mmagic else next(
+        (names for names in _NAMES if f"{names['head']}.weight" in source), None)
     if names is None:
         raise source.unfit(f"expected head.0.weight or conv_first.weight, found {source.names()}")
     _take_mean_shifts(source)
@@ -37,13 +41,16 @@ def convert(source):
         for part in ("conv1", "conv2"):
             arrays[f"block{i}_{part}"] = torch_conv(source, names[part].format(i=i))
     held, stage = 1, 0
-    while f"{names['upsample'].format(j=2 * stage)}.weight" in source:
-        name = names["upsample"].format(j=2 * stage)
+    while f"{names['upsample'].format(j=2 * stage, s=stage)}.weight" in source:
+        name = names["upsample"].format(j=2 * stage, s=stage)
         block = max(1, round((len(source.arrays[f"{name}.weight"]) / num_filters) ** 0.5))
         arrays[f"upsample{stage}_conv"] = torch_conv(source, name, block)
         held, stage = held * block, stage + 1
     arrays["tail"] = torch_conv(source, names["tail"])
     source.finish()
+    if mmagic:
+        arrays["head"][0] = arrays["head"][0] / 255
+        arrays["tail"] = [array * 255 for array in arrays["tail"]]
     return held, _options(num_blocks, num_filters), arrays
 
 

@@ -113,6 +113,21 @@ def test_converted_weights_give_the_same_image(keys, mean_shift, scale, image, w
     np.testing.assert_allclose(model(image[None]).numpy()[0], expected, atol=1e-3)
 
 
+@pytest.mark.parametrize("scale", STAGES)
+def test_mmagics_weights_give_the_same_image(scale, image, without_torch, tmp_path):
+    layers = random_layers(STAGES[scale])
+    keys = {**basicsr_keys(STAGES[scale]),
+            **{f"up{i}": f"upsample.{i}.upsample_conv" for i in range(len(STAGES[scale]))}}
+    state = state_of(layers, keys, False)
+    state["conv_first.weight"] = state["conv_first.weight"] * 255  # its images are in 0..1
+    for part in ("weight", "bias"):
+        state[f"conv_last.{part}"] = state[f"conv_last.{part}"] / 255
+    convert("edsr", without_torch(state), tmp_path / "edsr.h5", res_scale=RES_SCALE)
+    expected = numpy_edsr(layers, STAGES[scale], image)
+    model = models.load(tmp_path / "edsr.h5", scale)
+    np.testing.assert_allclose(model(image[None]).numpy()[0], expected, atol=1e-3)
+
+
 def krasserm_edsr(scale):
     """The network as krasserm's super-resolution builds it, without the mean and its 127.5."""
     layers, numbers = keras.layers, iter(range(7, 20))  # as if others had been built before
