@@ -9,6 +9,7 @@ import numpy as np
 
 from common.cli import UserError
 from common.files import check_suffix, write_bytes
+from common.hdf5 import read_hdf5
 from common.weights.h5 import in_memory, read_metadata
 
 
@@ -25,9 +26,14 @@ def compact(source: str | os.PathLike, output: str | os.PathLike) -> None:
     read_metadata(source)
     if os.path.realpath(source) == os.path.realpath(output):
         raise UserError(f"{output} is the source; name another file")
-    with h5py.File(source, "r") as whole, in_memory(libver="latest") as (half, close):
+    write_bytes(output, read_hdf5(source, _halved, source))
+
+
+def _halved(whole, source):
+    """The bytes of a file with its arrays in half the space."""
+    with in_memory(libver="latest") as (half, close):
         _copy(whole, half, source)
-        write_bytes(output, close())
+        return close()
 
 
 def _copy(group, target, source):

@@ -202,14 +202,19 @@ def interpolate(first: str | os.PathLike, second: str | os.PathLike, alpha: floa
     arrays = interpolated(first, second, alpha)
     if output.resolve() in (Path(first).resolve(), Path(second).resolve()):
         raise UserError(f"{output} is one of the two; name another file")
-    with h5py.File(first, "r") as source, in_memory() as (file, close):
+    write_bytes(output, read_hdf5(first, _with_arrays, arrays))
+
+
+def _with_arrays(source, arrays):
+    """The bytes of a file with other values in its layers' arrays."""
+    with in_memory() as (file, close):
         for key in source:
             source.copy(key, file)
         file.attrs.update(source.attrs)
         for name, layer in file.get("model_weights", file).items():
             for weight, array in zip(weight_names(layer), arrays.get(name, ())):
                 layer[weight][...] = array
-        write_bytes(output, close())
+        return close()
 
 
 @contextlib.contextmanager
