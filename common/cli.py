@@ -102,7 +102,7 @@ def _ended_by_signals():
     A second one ends the process at once, as does the first where it is not done after `GRACE`
     seconds. Afterwards Ctrl-C ends the process without a traceback from Python's shutdown.
     """
-    received, process = [], os.getpid()
+    received, timers, process = [], [], os.getpid()
 
     def end(number, _):
         if os.getpid() != process:  # a fork that has not begun its own work
@@ -112,9 +112,9 @@ def _ended_by_signals():
             os._exit(128 + number)
         received.append(number)
         sys.unraisablehook = threading.excepthook = lambda *_: None
-        timer = threading.Timer(GRACE, os._exit, [128 + number])
-        timer.daemon = True
-        timer.start()
+        timers.append(threading.Timer(GRACE, os._exit, [128 + number]))
+        timers[0].daemon = True
+        timers[0].start()
         raise SystemExit(128 + number)
 
     if threading.current_thread() is not threading.main_thread():
@@ -124,6 +124,8 @@ def _ended_by_signals():
     try:
         yield received
     finally:
+        for timer in timers:
+            timer.cancel()
         if before[signal.SIGINT] is signal.default_int_handler:
             before[signal.SIGINT] = signal.SIG_DFL
         for number, handler in before.items():

@@ -2,6 +2,7 @@ import os
 import signal
 import subprocess
 import sys
+import threading
 from pathlib import Path
 
 import pytest
@@ -106,6 +107,9 @@ def test_signals_are_handled_as_before_afterwards():
     before = signal.getsignal(signal.SIGTERM)
     assert status_of(lambda argv: os.kill(os.getpid(), signal.SIGTERM)) == 128 + signal.SIGTERM
     assert signal.getsignal(signal.SIGTERM) is before
+    # What would end a command that hangs after its signal does not end who called it.
+    assert not [thread for thread in threading.enumerate() if isinstance(thread, threading.Timer)
+                and not thread.finished.is_set()]
 
 
 def test_an_unknown_word_gets_the_nearest_and_all_known_ones():
