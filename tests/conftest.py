@@ -23,14 +23,17 @@ STACK = "main" if metadata.version("keras").startswith("3.") else "ascend"
 SHELL_FIXTURES = {"checkout", "fake", "machine", "zoo"}
 # A test of these builds, trains or exports networks for seconds.
 SLOW_FILES = {
-    "test_adding_a_model.py", "test_benchmark.py", "test_benchmark_gan.py", "test_catalogue.py",
-    "test_convert_perceptual.py", "test_edsr_network.py", "test_esrgan_network.py",
-    "test_evaluate.py", "test_evaluate_many.py", "test_export.py", "test_frozen.py", "test_gan.py",
-    "test_gan_training.py", "test_layers_perceptual.py", "test_loop.py", "test_matrix.py",
-    "test_modelarts_entry.py", "test_npu_check.py", "test_perceptual_weight.py",
-    "test_published.py", "test_source.py",
-    "test_srdrm.py", "test_srgan_network.py", "test_steps.py", "test_train_commands.py",
-    "test_upscaler.py", "test_vdsr_convert.py"}
+    "test_accuracy.py", "test_adding_a_model.py", "test_benchmark.py", "test_benchmark_gan.py",
+    "test_catalogue.py", "test_compact_weights.py", "test_convert_perceptual.py",
+    "test_degradation.py", "test_edsr_network.py", "test_esrgan_modelzoo.py",
+    "test_esrgan_network.py", "test_evaluate.py", "test_evaluate_many.py", "test_export.py",
+    "test_frozen.py", "test_gan.py", "test_gan_training.py", "test_interpolate.py",
+    "test_layers_perceptual.py", "test_loop.py", "test_matrix.py", "test_modelarts_entry.py",
+    "test_modelzoo_scripts.py", "test_npu_check.py", "test_odd_pictures.py",
+    "test_perceptual_weight.py", "test_published.py", "test_run_faults.py", "test_source.py",
+    "test_srdrm.py", "test_srgan_modelzoo.py", "test_srgan_network.py", "test_steps.py",
+    "test_tiff.py", "test_train_commands.py", "test_upscale.py", "test_upscaler.py",
+    "test_vdsr_convert.py"}
 MAIN_FIXTURES = {"torch", "torch_file", *SHELL_FIXTURES}
 # Whoever asks for one of these starts a process.
 PROCESS_FIXTURES = {"run", "start", "fork", "forked", "other_python", "tf1_python", *SHELL_FIXTURES}
