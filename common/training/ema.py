@@ -6,7 +6,9 @@ from common.nn.keras_compat import tf
 class Ema:
     """Keeps the average in a second network of the same layers.
 
-    The first update copies, so that an average over loaded weights starts from these.
+    The first update copies, so that an average over loaded weights starts from these; at first the
+    decay is (1 + n) / (10 + n) after n updates, if that is less, so that untrained weights
+    are soon forgotten.
 
     Args:
         model: the network that learns.
@@ -23,7 +25,9 @@ class Ema:
 
     def update(self):
         """Take up the network's weights; called outside the replicas, after their update."""
-        decay = tf.where(self.updates == 0, 0.0, tf.constant(self._decay, tf.float32))
+        count = tf.cast(self.updates, tf.float32)
+        decay = tf.where(self.updates == 0, 0.0,
+                         tf.minimum(self._decay, (1 + count) / (10 + count)))
         for mean, variable in self._pairs:
             value = tf.convert_to_tensor(variable)
             # Moving averages of a batch normalisation are averages already, but of these weights.

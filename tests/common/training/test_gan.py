@@ -118,10 +118,11 @@ def test_the_average_starts_at_the_weights_and_follows_them(batches):
     step.set_learning_rate(1e-2)
     assert step.model is average and step.trained is g
     expected = None
-    for batch in batches:
+    for n, batch in enumerate(batches):
         step(batch)
+        decay = min(0.9, (1 + n) / (10 + n)) if n else 0
         now = [variable.numpy() for variable in g.variables]
-        expected = now if expected is None else [0.9 * e + 0.1 * n for e, n in zip(expected, now)]
+        expected = [decay * e + (1 - decay) * n for e, n in zip(expected, now)] if n else now
     for mean, variable in zip(average.variables, expected):
         np.testing.assert_allclose(mean.numpy(), variable, atol=1e-6)
 
