@@ -131,7 +131,8 @@ def results(run: Path) -> tuple:
             {key: value for key, value in json.loads(line).items() if key not in _TIMES}
             for line in path.read_text().splitlines()]
     for path in sorted(run.rglob("train.log")):
-        text = re.sub(r"^[\d-]+ [\d:,]+ ", "", path.read_text(), flags=re.MULTILINE)
+        text = re.sub(r"^[\d-]+ [\d:,]+ ", "", path.read_text(errors="replace"),
+                      flags=re.MULTILINE)
         # What follows the last checkpoint is trained, and told, once more.
         lines[path.relative_to(run)] = {line for line in text.splitlines()
                                         if re.match(r"(Step|Epoch) nr", line)}
