@@ -43,6 +43,8 @@ class Training:
             self.argv += ["--preset", "demo", "--psnr_steps", "6", "--perceptual_weight", "0"]
         folder.mkdir()
         _photographs(photos)
+        # Here once and not in every child; importing it starts no thread and no device.
+        import tensorflow  # noqa: F401
 
     def start(self, place: str, seconds: float = SECONDS, operation: "int | None" = None,
               after: bool = False, train_steps: int = 12) -> tuple:
