@@ -7,13 +7,13 @@ import math
 import os
 import warnings
 from collections.abc import Callable, Iterator, Sequence
-from pathlib import Path
 
 os.environ["KERAS_BACKEND"] = "tensorflow"  # a user's own keras.json may name another
 
-import h5py  # noqa: E402
 import tensorflow as tf  # noqa: E402
 from tensorflow import keras  # noqa: E402
+
+from common.hdf5 import in_memory  # noqa: E402
 
 IS_KERAS_3 = keras.__version__.startswith("3.")
 METADATA = "sr_zoo"  # attribute of an `.h5` of the zoo: JSON of the model's name, scale and options
@@ -90,19 +90,12 @@ def at_most(elements: int) -> Iterator[None]:
         keras.layers.Layer.add_weight = original
 
 
-def save_h5(model: keras.Model, path: str | os.PathLike) -> None:
-    """Write an uncompiled model as one `.h5` that stock `load_model` opens on this stack.
+def h5_bytes(model: keras.Model) -> bytes:
+    """An uncompiled model as the bytes of one `.h5` that stock `load_model` opens on this stack.
 
-    Written plainly: on a full disk a file that HDF5 writes itself can crash the process.
-    """
-    Path(path).write_bytes(h5_image(model))
-
-
-def h5_image(model: keras.Model) -> bytes:
-    """The bytes of the `.h5` of a model, with the zoo's description of it if it has one.
-
-    A model of mixed precision is written as its float32 twin, so that the file means the same
-    everywhere; its variables are float32 in any case.
+    It has the zoo's description of the model if there is one. A model of mixed precision is
+    written as its float32 twin, so that the file means the same everywhere; its variables are
+    float32 in any case.
     """
     metadata = getattr(model, "zoo_metadata", None)
     text = model.to_json()
@@ -111,7 +104,7 @@ def h5_image(model: keras.Model) -> bytes:
         twin = keras.models.model_from_json(plain)
         twin.set_weights(model.get_weights())
         model = twin
-    with h5py.File("memory.h5", "w", driver="core", backing_store=False) as file:
+    with in_memory() as (file, close):
         if IS_KERAS_3:
             from keras.src.legacy.saving import legacy_h5_format
 
@@ -123,8 +116,7 @@ def h5_image(model: keras.Model) -> bytes:
                 model.save(file, save_format="h5", include_optimizer=False)
         if metadata:
             file.attrs[METADATA] = metadata
-        file.flush()
-        return file.id.get_file_image()
+        return close()
 
 
 def layer_variables(layer: keras.layers.Layer) -> list:

@@ -9,8 +9,8 @@ import numpy as np
 
 from common.cli import UserError
 from common.files import check_suffix, write_bytes
-from common.hdf5 import read_hdf5
-from common.weights.h5 import in_memory, read_metadata
+from common.hdf5 import in_memory, read_hdf5
+from common.weights.h5 import read_metadata
 
 
 def compact(source: str | os.PathLike, output: str | os.PathLike) -> None:

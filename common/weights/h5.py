@@ -6,21 +6,18 @@ options. Arrays are found by layer name and index, which mean the same in both K
 
 from __future__ import annotations
 
-import contextlib
-import io
 import json
 import os
 from collections import namedtuple
-from collections.abc import Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Callable
+from typing import TYPE_CHECKING
 
 import h5py
 import numpy as np
 
 from common.cli import UserError
-from common.files import atomic_path, check_suffix, write_bytes
-from common.hdf5 import read_hdf5
+from common.files import check_suffix, write_bytes
+from common.hdf5 import check, in_memory, read_hdf5
 from common.untrusted import damaged
 
 if TYPE_CHECKING:
@@ -45,14 +42,13 @@ def save(model: keras.Model, path: str | os.PathLike) -> None:
         >>> weights.read_metadata("new.h5")["scale"]
         2
     """
-    from common.nn.keras_compat import save_h5
+    from common.nn.keras_compat import h5_bytes
 
     check_suffix(path, ".h5")
     if getattr(model, "zoo_metadata", None) is None:
         raise UserError("only a model made by models.create() or models.load() can be saved; this "
                         "one does not say which model of the zoo it is")
-    with atomic_path(path) as temporary:
-        save_h5(model, temporary)
+    write_bytes(path, h5_bytes(model))
 
 
 def read_metadata(path: str | os.PathLike) -> dict:
@@ -88,12 +84,14 @@ def read_arrays(path: str | os.PathLike) -> dict[str, list[np.ndarray]]:
     """Read the arrays of a zoo or Keras `.h5` as `{layer name: [arrays in order]}`.
 
     Raises:
-        UserError: no such file, damaged, or with values that are not finite.
+        UserError: no such file, damaged, not as its checksum says, or with values that are not
+            finite.
     """
     return read_hdf5(path, _layers)
 
 
 def _layers(file):
+    check(file)
     layers = {}
     for name, layer in file.get("model_weights", file).items():
         arrays = [np.asarray(layer[weight]) for weight in weight_names(layer)]
@@ -215,21 +213,6 @@ def _with_arrays(source, arrays):
             for weight, array in zip(weight_names(layer), arrays.get(name, ())):
                 layer[weight][...] = array
         return close()
-
-
-@contextlib.contextmanager
-def in_memory(**options: Any) -> Iterator[tuple[h5py.File, Callable[[], bytes]]]:
-    """Yield (an empty HDF5 file in memory, a function to its bytes), to be written plainly.
-
-    On a full disk a file that HDF5 writes itself can crash the process.
-    """
-    buffer = io.BytesIO()
-    with h5py.File(buffer, "w", **options) as file:
-        def close():
-            file.close()
-            return buffer.getvalue()
-
-        yield file, close
 
 
 def _check_alike(first, second):

@@ -95,15 +95,14 @@ def save_models(step, options, epoch):
     """Write generator and discriminator under ModelZoo's names; return the paths."""
     if options.model_save_dir is None or not step.keep_last:
         return []
-    from common.files import atomic_path, make_folder
-    from common.nn.keras_compat import save_h5
+    from common.files import make_folder, write_bytes
+    from common.nn.keras_compat import h5_bytes
     from common.weights import save
 
     folder = make_folder(options.model_save_dir)
     paths = [folder / f"{name}_model{epoch}.h5" for name in ("gen", "dis")]
     save(step.model, paths[0])
-    with atomic_path(paths[1]) as temporary:
-        save_h5(step.discriminator, temporary)
+    write_bytes(paths[1], h5_bytes(step.discriminator))
     return paths
 
 

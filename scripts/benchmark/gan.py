@@ -85,13 +85,13 @@ def _rows(name, precision, seconds, parts, reasons):
 
 def _options(folder):
     """The step's options, with a file of random VGG19 weights in the folder."""
-    from common.nn.keras_compat import save_h5, set_seed
+    from common.nn.keras_compat import h5_bytes, set_seed
     from common.training import vgg
 
     options = models.model("esrgan").recipe.options_class(
         stage="gan", vgg_weights=str(Path(folder) / vgg.FILE), **SETTING)
     set_seed(0)
-    save_h5(vgg.build(options.vgg_layers), options.vgg_weights)
+    Path(options.vgg_weights).write_bytes(h5_bytes(vgg.build(options.vgg_layers)))
     return options
 
 

@@ -8,7 +8,9 @@ import pytest
 import models
 from common import weights
 from common.cli import UserError
+from common.hdf5 import CHECKSUM
 from common.nn.keras_compat import policy_scope, set_seed
+from common.weights.compact import compact
 
 SMALL = models.model("edsr").small
 
@@ -53,11 +55,10 @@ def test_an_interrupted_write_keeps_the_old_file(tmp_path, monkeypatch):
     weights.save(models.create("edsr", 2, **SMALL), path)
     before = path.read_bytes()
 
-    def broken(model, target):
-        target.write_bytes(b"half")
+    def broken(descriptor):
         raise KeyboardInterrupt
 
-    monkeypatch.setattr("common.nn.keras_compat.save_h5", broken)
+    monkeypatch.setattr("os.fsync", broken)
     with pytest.raises(KeyboardInterrupt):
         weights.save(models.create("edsr", 2, **SMALL), path)
     assert path.read_bytes() == before
@@ -122,3 +123,31 @@ def test_a_small_network_may_have_many_recursions(tmp_path):
     weights.save(models.create("bsrn", 2, **small), tmp_path / "w.h5")
     metadata = json.loads(models.load(tmp_path / "w.h5").zoo_metadata)
     assert metadata["options"]["num_recursions"] == 65
+
+
+@pytest.mark.parametrize("change", ["weight", "description", "name"])
+def test_a_file_that_was_changed_is_not_read(change, tmp_path):
+    path = tmp_path / "w.h5"
+    weights.save(models.create("edsr", 2, **SMALL), path)
+    with h5py.File(path, "r+") as file:
+        layers = file["model_weights"]
+        kernel = next(item for name in layers["head"] for item in layers["head"][name].values())
+        if change == "weight":
+            kernel[0, 0, 0, 0] *= 1.0001
+        elif change == "description":
+            file.attrs["sr_zoo"] = file.attrs["sr_zoo"].replace('"res_scale": 0.1',
+                                                                '"res_scale": 0.2')
+        else:
+            layers.move("body", "bodY")
+    with pytest.raises(UserError, match="w.h5 is damaged.* does not match its checksum"):
+        weights.read_arrays(path)
+
+
+def test_a_copy_with_other_storage_has_a_checksum_of_its_own(tmp_path):
+    path, half, mean = (tmp_path / f"{name}.h5" for name in ("whole", "half", "mean"))
+    weights.save(models.create("edsr", 2, **SMALL), path)
+    compact(path, half)
+    weights.interpolate(path, path, 0.5, mean)
+    with h5py.File(path) as a, h5py.File(half) as b, h5py.File(mean) as c:
+        assert a.attrs[CHECKSUM] != b.attrs[CHECKSUM] and a.attrs[CHECKSUM] == c.attrs[CHECKSUM]
+    assert weights.read_arrays(half).keys() == weights.read_arrays(mean).keys()
