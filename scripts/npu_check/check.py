@@ -9,6 +9,7 @@ import models
 from common.device.open import open_device
 from common.scales import scale_tuple
 from scripts.npu_check import subjects
+from scripts.npu_check.eager import recorded
 from scripts.npu_check.findings import Finding, merged
 from scripts.npu_check.support import read_support
 
@@ -70,9 +71,12 @@ def check_step(step, options, support):
                       for shape, dtype in subjects.batch_shapes(options, scale))
             rate = 1e-4 * (call + 1)
             step.set_learning_rate(*[rate] * (1 + len(step.schedules)))
-            step((tf.constant(lr), tf.constant(hr)), scale)
+            batch = tf.constant(lr), tf.constant(hr)
+            with recorded() as eager:
+                step(batch, scale)
             if call == 0:
                 before = _traces(step)
+        found += _eager(eager, "a step")
         found += _retraced(step, before, f"{CALLS} steps with batches of one size")
     return _check_traced(step, support, found)
 
@@ -94,8 +98,10 @@ def check_upscaling(model, support):
     upscale.predict(np.zeros((window, window, 3), np.float32))
     before = _traces(upscale)
     upscale.predict(np.zeros((window // 2 + 7, window - 9, 3), np.float32))
-    upscale.predict(np.zeros((TILE - 3, TILE // 2, 3), np.float32))
-    return _check_traced(upscale, support, _retraced(upscale, before, "tiles of one size"))
+    with recorded() as eager:
+        upscale.predict(np.zeros((TILE - 3, TILE // 2, 3), np.float32))
+    found = _eager(eager, "a tile") + _retraced(upscale, before, "tiles of one size")
+    return _check_traced(upscale, support, found)
 
 
 def _check_traced(runner, support, found):
@@ -141,6 +147,16 @@ def _models(runner):
 def _traces(runner):
     return {name: function.experimental_get_tracing_count()
             for name, function in _functions(runner).items()}
+
+
+def _eager(counts, occasion):
+    """A finding for the operations in a `eager.recorded` Counter, if there are any."""
+    if not counts:
+        return []
+    return [Finding("eager", min(counts), None,
+                    f"{sum(counts.values())} operations ({', '.join(sorted(counts))}) run outside "
+                    f"of a compiled function for {occasion}, each a graph of its own on an NPU",
+                    "move them into the tf.function", 1)]
 
 
 def _retraced(runner, before, when):

@@ -4,19 +4,21 @@ import re
 
 from common.nn.keras_compat import keras, tf
 from scripts.npu_check.findings import Finding, merged
-
-SMALLEST_EPSILON = 1e-4  # below it float16 has few digits left, and none at all below 6e-8
+from scripts.npu_check.float16 import (
+    LARGEST,
+    SMALLEST_EPSILON,
+    in_float16,
+    large_constant,
+    small_epsilon,
+)
+from scripts.npu_check.loops import decided_by_data
 
 _REFUSED_TYPES = ("float64", "complex64", "complex128", "variant", "string")
-# The adapter ignores the shape of this output too (npu_utils.cpp, kNegligibleUnknownShapeOutput).
-_SHAPELESS = ("FusedBatchNormV3", 5)
-# Mixed precision runs these in float16; other operations follow their inputs.
-_LOWERED = re.compile(r"(Depthwise)?Conv[23]D|(Batch)?MatMul|.*PartitionedCall|(Stateless)?While"
-                      r"|(Stateless)?If")
-_PASSED_ON = ("Identity", "Cast", "Reshape", "ExpandDims", "Squeeze", "BroadcastTo", "Square",
-              "StopGradient")
-_DIVISIONS = ("RealDiv", "Div", "Xdivy")
-_SINGULAR = ("Rsqrt", "Sqrt", "Reciprocal", "Inv", "Log")
+# Shapes that may stay open: the adapter ignores the first (npu_utils.cpp,
+# kNegligibleUnknownShapeOutput), and the second is a constant by then.
+_NEGLIGIBLE = {("FusedBatchNormV3", 5), ("BroadcastGradientArgs", 0), ("BroadcastGradientArgs", 1)}
+_SIZED_BY_VALUES = ("Where", "NonZero", "Unique", "UniqueV2", "UniqueWithCounts",
+                    "UniqueWithCountsV2", "ListDiff", "DynamicPartition")
 
 
 def check_graph(graph, support, layers=()):
@@ -38,33 +40,42 @@ def check_graph(graph, support, layers=()):
 
     # Keras places an update with its variable, which is on the NPU where there is one.
     with_variables = {variable.device for variable in getattr(graph, "variables", ())}
-    for op in operations(graph):
-        _check_type(op, support, add)
-        for i, tensor in enumerate(op.outputs):
-            _check_tensor(op, i, tensor, add)
-        if "device:" in op.device and op.device not in with_variables:
-            add("device", op, f"placed on {op.device}",
-                "leave tf.device out of the step: the adapter places it")
-    for op, epsilon in _small_epsilons(graph):
-        # On the NPU's stack its statistics and epsilon are float32 inside one operator.
-        if not isinstance(_layer_of(op, named), keras.layers.BatchNormalization):
-            add("epsilon", op, f"an epsilon of {epsilon:g} guards a division or a root and may be "
-                               "0 in float16", f"use {SMALLEST_EPSILON:g} or more")
+    for each in graphs(graph):
+        needed = _needed(each)
+        lowered = in_float16(needed, each is not graph)
+        for op in needed:
+            _check_type(op, support, add)
+            _check_shapes(op, each is graph, add)
+            if op.name in lowered:
+                _check_numbers(op, _layer_of(op, named), add)
+            if decided_by_data(op):
+                add("loop", op, "data decide how often the loop runs",
+                    "give it a number of rounds that is known when it is traced, or unroll it")
+            if "device:" in op.device and op.device not in with_variables:
+                add("device", op, f"placed on {op.device}",
+                    "leave tf.device out of the step: the adapter places it")
     return merged(found)
 
 
-def operations(graph, _seen=None):
+def graphs(graph):
+    """A function's graph and those of the functions that it calls, each once."""
+    found, seen = [graph], set()
+    for each in found:  # grows while it is iterated
+        for op in _needed(each):
+            for name in _called(op):
+                if name not in seen:
+                    seen.add(name)
+                    found.append(each._get_function(name).graph)
+    return found
+
+
+def operations(graph):
     """The operations that a function and the functions that it calls need, each function once.
 
     Leftovers of gradients do not count: they are pruned before a graph is compiled.
     """
-    seen = set() if _seen is None else _seen
-    for op in _needed(graph):
-        yield op
-        for name in _called(op):
-            if name not in seen:
-                seen.add(name)
-                yield from operations(graph._get_function(name).graph, seen)
+    for each in graphs(graph):
+        yield from _needed(each)
 
 
 def _needed(graph):
@@ -92,70 +103,47 @@ def _check_type(op, support, add):
     elif op.type not in support.ops:
         add("operator", op, f"{op.type} is not among the operators in {support.source}",
             "use others, or add it there with its source if CANN has it")
+    for tensor in op.outputs:
+        name = tensor.dtype.base_dtype.name
+        if name in _REFUSED_TYPES:
+            add("type", op, f"{name} is not supported", "use float32, or int32", tensor.name)
 
 
-def _check_tensor(op, i, tensor, add):
-    name = tensor.dtype.base_dtype.name
-    if name in _REFUSED_TYPES:
-        add("type", op, f"{name} is not supported", "use float32, or int32", tensor.name)
-    shape = tensor.shape
-    if tensor.dtype in (tf.resource, tf.variant) or (op.type, i) == _SHAPELESS:
-        return
-    if shape.rank is None or (shape.rank == 4 and not shape.is_fully_defined()):
-        add("shape", op, f"a tensor of shape {shape} is dynamic" if shape.rank else
-            "the shape of a tensor is unknown",
-            "give batches of one size (drop_remainder), patches and tiles of one size",
-            tensor.name)
+def _check_shapes(op, outermost, add):
+    """Find where a dynamic shape begins; what follows from it is not told again."""
+    begins = not any(_is_dynamic(tensor) for tensor in op.inputs)
+    # What a function is called with, and what it returns, is looked at where it comes from.
+    passes = op.type.endswith("PartitionedCall") or (op.type == "Placeholder" and not outermost)
+    for tensor in op.outputs if begins and not passes else ():
+        if not _is_dynamic(tensor):
+            continue
+        if op.type in _SIZED_BY_VALUES:
+            add("shape", op, f"the values decide the shape {tensor.shape} of {op.type}",
+                "use a mask of the full size, for instance tf.where with three arguments",
+                tensor.name)
+        else:
+            add("shape", op, f"a tensor of shape {tensor.shape} is dynamic"
+                if tensor.shape.rank is not None else "the shape of a tensor is unknown",
+                "give batches of one size (drop_remainder), patches and tiles of one size",
+                tensor.name)
 
 
-def _small_epsilons(graph):
-    """(operation, value) of small constants added to a divisor or to the argument of a root."""
-    seen, inner = set(), set()
-    graphs = [graph]
-    for graph in graphs:  # grows while it is iterated
-        at_risk = {}
-        for op in _needed(graph):
-            for name in _called(op):
-                if name not in seen:
-                    seen.add(name)
-                    graphs.append(graph._get_function(name).graph)
-                    inner.add(id(graphs[-1]))
-            half = any(t.dtype == tf.float16 for t in op.outputs)
-            # Variables and what is computed from them alone are float32. Data enter the step as
-            # float32, but may have any type where they enter a function inside it.
-            at_risk[op.name] = half or bool(_LOWERED.match(op.type)) or (
-                op.type == "Placeholder" and id(graph) in inner
-                and op.outputs[0].dtype != tf.resource) or any(
-                at_risk.get(t.op.name, False) for t in op.inputs)
-            if op.type in ("Add", "AddV2", "Maximum") and at_risk[op.name]:
-                for constant, other in (op.inputs, op.inputs[::-1]):
-                    value = _scalar(constant)
-                    if value is None or other.op.type == "Const":
-                        continue
-                    vanished = value == 0 and half and op.type != "Maximum"
-                    small = 0 < value < 0.999 * SMALLEST_EPSILON  # 1e-4 itself is rounded
-                    if (small or vanished) and _divides(op.outputs[0]):
-                        yield op, value
+def _is_dynamic(tensor):
+    return (tensor.dtype not in (tf.resource, tf.variant)
+            and (tensor.op.type, tensor.value_index) not in _NEGLIGIBLE
+            and not tensor.shape.is_fully_defined())
 
 
-def _scalar(tensor):
-    """The value of a constant of one number, also behind a cast; else None."""
-    op = tensor.op
-    while op.type in ("Cast", "Identity") and op.inputs:
-        op = op.inputs[0].op
-    if op.type != "Const" or not op.outputs[0].dtype.is_floating:
-        return None
-    value = tf.make_ndarray(op.get_attr("value"))
-    return float(value.reshape(-1)[0]) if value.size == 1 else None
-
-
-def _divides(tensor):
-    for op in tensor.consumers():
-        if op.type in _SINGULAR or (op.type in _DIVISIONS and op.inputs[1].name == tensor.name):
-            return True
-        if op.type in _PASSED_ON and _divides(op.outputs[0]):
-            return True
-    return False
+def _check_numbers(op, layer, add):
+    value = small_epsilon(op)
+    # On the NPU's stack its statistics and epsilon are float32 inside one operator.
+    if value is not None and not isinstance(layer, keras.layers.BatchNormalization):
+        add("epsilon", op, f"an epsilon of {value:g} guards a division or a root and may be 0 in "
+                           "float16", f"use {SMALLEST_EPSILON:g} or more")
+    value = large_constant(op)
+    if value is not None:
+        add("range", op, f"a constant of {value:g} may be infinite in float16",
+            f"stay within {LARGEST:g}, or scale the other side")
 
 
 def _layer_of(op, named):

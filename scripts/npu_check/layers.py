@@ -22,9 +22,11 @@ def check_layers(layers, support):
 
 
 def all_layers(model):
-    """The layers of a model and of the models in it, each once, and Keras 3's raw operations."""
+    """The layers of a model and within its layers, each once, and Keras 3's raw operations."""
     layers = {}
     for layer in getattr(model, "operations", None) or model.layers:
         inner = all_layers(layer) if hasattr(layer, "layers") else [layer]
+        if isinstance(layer, keras.layers.Wrapper):
+            inner.append(layer.layer)
         layers.update((id(each), each) for each in inner)
     return list(layers.values())

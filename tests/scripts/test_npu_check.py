@@ -4,6 +4,7 @@ import inspect
 import json
 from types import SimpleNamespace
 
+import numpy as np
 import pytest
 
 import models
@@ -93,6 +94,37 @@ def on_the_cpu(x):
         return x * 2
 
 
+def where_of_one(x):
+    return x + tf.reduce_sum(tf.cast(tf.where(x > 0), tf.float32))
+
+
+def masked(x):
+    return x + tf.reduce_mean(tf.boolean_mask(x, x > 0))
+
+
+def distinct(x):
+    levels = tf.cast(tf.reshape(x, [-1]), tf.int32)
+    return x + tf.cast(tf.reduce_sum(tf.unique(levels)[0]), tf.float32)
+
+
+def of_any_size(x):
+    """A vector, not an image, of a length that data decide."""
+    length = tf.cast(tf.reduce_max(x), tf.int32) % 5 + 1
+    return x + tf.reduce_sum(tf.fill([length], 2.0))
+
+
+def until_it_is_small(x):
+    return tf.while_loop(lambda x: tf.reduce_max(x) > 1e9, lambda x: (x / 2,), (x,))[0]
+
+
+def beyond_float16(x):
+    return tf.minimum(tf.nn.conv2d(x, tf.eye(3)[None, None], 1, "SAME"), 1e5)
+
+
+def along_the_rows():
+    return layers.TimeDistributed(layers.LSTM(3, return_sequences=True, name="planted"))
+
+
 FAULTS = {  # what is planted at the network's end: kind, and words of the line
     "prelu": (lambda: layers.PReLU(shared_axes=[1, 2], name="planted"), "layer", "PReLU of Keras"),
     "depthwise": (lambda: layers.DepthwiseConv2D(3, padding="same", name="planted"), "layer",
@@ -104,6 +136,13 @@ FAULTS = {  # what is planted at the network's end: kind, and words of the line
     "einsum": (layer_of(lambda x: tf.einsum("nhwc,cd->nhwd", x, tf.eye(3))), "operator", "Einsum"),
     "unsupported": (layer_of(tf.math.lgamma), "operator", "Lgamma is not among"),
     "device": (layer_of(on_the_cpu), "device", "CPU:0"),
+    "where": (layer_of(where_of_one), "shape", "of Where"),
+    "boolean_mask": (layer_of(masked), "shape", "of Where"),
+    "unique": (layer_of(distinct), "shape", "of Unique"),
+    "a vector of any length": (layer_of(of_any_size), "shape", "shape (None,) is dynamic"),
+    "a loop that data end": (layer_of(until_it_is_small), "loop", "data decide how often"),
+    "a large constant": (layer_of(beyond_float16), "range", "100000 may be infinite in float16"),
+    "lstm": (along_the_rows, "layer", "LSTM of Keras"),
     "epsilon": (layer_of(lambda x: x / (tf.sqrt(tf.reduce_sum(x * x)) + 1e-8)), "epsilon", "1e-08"),
 }
 
@@ -187,7 +226,19 @@ def test_a_batch_of_any_size_is_found():
 
 def test_a_step_that_is_not_compiled_is_found():
     step = Step(difference, lambda f, batch, n: f(*batch))
-    assert [kind for kind, _ in found_in(step)] == ["eager"]
+    assert found_in(step) == [("eager", "Cast"), ("eager", "Step")]
+
+
+def test_eager_work_beside_the_compiled_step_is_found():
+    count = tf.Variable(0.0)
+
+    def call(function, batch, n):
+        count.assign_add(1.0)
+        return function(*batch)
+
+    found, _ = check_step(Step(tf.function(difference), call), OPTIONS, SUPPORT)
+    assert [finding.kind for finding in found] == ["eager"]
+    assert "1 operations (AssignAddVariableOp) run outside" in found[0].problem
 
 
 @pytest.mark.parametrize("dtype, function, found", [
@@ -205,6 +256,50 @@ def test_small_epsilons_count_where_float16_may_be(dtype, function, found):
     graph = tf.function(function).get_concrete_function(tf.TensorSpec((4, 4), dtype)).graph
     kinds = {finding.kind for finding in check_graph(graph, SUPPORT)}
     assert kinds == ({"epsilon"} if found else set())
+
+
+def found_in_function(function, *shape, dtype="float32"):
+    graph = tf.function(function).get_concrete_function(tf.TensorSpec(shape, dtype)).graph
+    return {finding.kind for finding in check_graph(graph, SUPPORT)}
+
+
+@pytest.mark.parametrize("call", [
+    tf.argmax, lambda x: tf.nn.top_k(x, 2), lambda x: tf.where(x > 0, x, 0),
+    lambda x: tf.linalg.diag(x)])
+def test_what_an_npu_has_is_no_fault(call):
+    assert not found_in_function(call, 4, 4)
+
+
+@pytest.mark.parametrize("function, found", [
+    (lambda x: tf.while_loop(lambda i, x: i < 3, lambda i, x: (i + 1, x * 2), (0, x))[1], False),
+    (lambda x: tf.while_loop(lambda i, x: i < tf.shape(x)[0], lambda i, x: (i + 1, x * 2),
+                             (0, x))[1], False),
+    (lambda x: tf.while_loop(lambda i, x: i < 3, lambda i, x: (i + tf.cast(x[0], tf.int32), x),
+                             (0, x))[1], True),
+    (lambda x: tf.while_loop(lambda i, x: i < tf.cast(x[0], tf.int32), lambda i, x: (i + 1, x),
+                             (0, x))[1], True),
+    (lambda x: tf.while_loop(lambda i, x: i < 3, lambda i, x: (i + 1, tf.while_loop(
+        lambda x: x[0] < 9, lambda x: (2 * x,), (x,))[0]), (0, x))[1], True)],
+    ids=["counted", "by the shape", "the body sees data", "the bound is data", "an inner loop"])
+def test_loops_that_data_end(function, found):
+    assert found_in_function(function, 4) == ({"loop"} if found else set())
+
+
+@pytest.mark.parametrize("dtype, function, found", [
+    ("float16", lambda x: x * 7e4, True),  # infinite by then
+    ("float16", lambda x: x * 6e4, False),
+    ("float32", lambda x: x * 7e4, False),  # float32 from end to end
+    ("float32", lambda x: tf.matmul(x, x) - 7e4, True),
+    ("float32", lambda x: tf.where(tf.matmul(x, x) > 0, x, -np.inf), False)])
+def test_constants_beyond_float16(dtype, function, found):
+    assert found_in_function(function, 4, 4, dtype=dtype) == ({"range"} if found else set())
+
+
+def test_a_dynamic_shape_is_told_where_it_begins():
+    graph = tf.function(lambda x: tf.square(tf.boolean_mask(x, x > 0))).get_concrete_function(
+        tf.TensorSpec((2, 2, 2), tf.float32)).graph
+    assert [finding.problem for finding in check_graph(graph, SUPPORT)] == [
+        "the values decide the shape (None, 1) of Where"]
 
 
 def test_what_is_called_from_the_step_is_searched():
@@ -232,7 +327,7 @@ def test_canns_own_list_is_taken_where_it_is_installed(tmp_path, monkeypatch, ca
 
 
 def test_the_list_has_what_its_sources_name():
-    assert {"Conv2D", "Conv2DBackpropFilter", "FusedBatchNormV3", "ResourceApplyAdam",
+    assert {"ArgMax", "Conv2D", "Conv2DBackpropFilter", "FusedBatchNormV3", "ResourceApplyAdam",
             "DepthToSpace", "ReadVariableOp", "_Retval", "StatefulPartitionedCall"} <= SUPPORT.ops
     assert {"Einsum", "EagerPyFunc", "DepthwiseConv2dNative"} <= set(SUPPORT.refused)
     assert not set(SUPPORT.refused) & SUPPORT.ops
