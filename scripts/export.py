@@ -5,8 +5,8 @@ size, height and width, to the output `sr`, `scale` times as large and not clipp
 takes one window of fixed size; see `common.inference.frozen`.
 """
 
-import logging
 from collections import namedtuple
+from functools import partial
 from pathlib import Path
 from typing import Any, Optional
 
@@ -18,7 +18,8 @@ from common.data.sets import open_images
 from common.files import atomic_folder, atomic_path, check_is_no_folder, check_suffix
 from common.flags import OneLineParser
 from common.images import read_rgb
-from common.inference import frozen
+from common.inference import exports, frozen
+from common.inference.engines import open_engine
 from models.choose import add_weights_options, choose_weights
 
 TOLERANCE = 0.05  # largest accepted difference from Keras in any value (0 to 255)
@@ -107,20 +108,12 @@ def check_target(format: str, path: Any, tile: Optional[int] = None) -> None:
 
 # ---- the formats --------------------------------------------------------------------------------
 
-def serving_function(model):
-    """The network as a `tf.function` of `lr` (N, H, W, 3) to `{"sr": ...}`, all sizes free."""
-    from common.nn.keras_compat import tf
-
-    signature = [tf.TensorSpec((None, None, None, 3), tf.float32, name="lr")]
-    return tf.function(lambda lr: {"sr": model(lr, training=False)}, input_signature=signature)
-
-
 def _write_saved_model(model, folder):
     from common.nn.keras_compat import tf, tf_variables
 
     module = tf.Module()
     module.network = tf_variables(model)
-    module.serve = serving_function(model)
+    module.serve = exports.serving_function(model)
     tf.saved_model.save(module, str(folder), signatures=module.serve)
 
 
@@ -130,28 +123,6 @@ def _open_saved_model(folder):
     # A module lives as long as a reference to it does.
     module = tf.saved_model.load(str(folder))
     return lambda lr: module.signatures["serving_default"](lr=tf.constant(lr))["sr"].numpy()
-
-
-def _write_onnx(model, path):
-    logging.getLogger("tf2onnx").setLevel(logging.ERROR)
-    import onnx
-    import tf2onnx
-
-    function = serving_function(model)
-    proto, _ = tf2onnx.convert.from_function(function, function.input_signature, opset=13)
-    for value, sizes in ((proto.graph.input[0], ("batch", "height", "width")),
-                         (proto.graph.output[0], ("batch", "sr_height", "sr_width"))):
-        for dimension, name in zip(value.type.tensor_type.shape.dim, sizes):
-            dimension.dim_param = name
-    onnx.checker.check_model(proto)
-    onnx.save(proto, str(path))
-
-
-def _open_onnx(path):
-    import onnxruntime
-
-    session = onnxruntime.InferenceSession(str(path), providers=["CPUExecutionProvider"])
-    return lambda lr: session.run(["sr"], {"lr": lr})[0]
 
 
 class _OpenFrozen:
@@ -172,8 +143,8 @@ Format = namedtuple("Format", "suffix marker packages atomic write open")
 FORMATS = {
     "saved_model": Format(None, "saved_model.pb", (), atomic_folder, _write_saved_model,
                           _open_saved_model),
-    "onnx": Format(".onnx", None, ("tf2onnx", "onnx", "onnxruntime"), atomic_path, _write_onnx,
-                   _open_onnx),
+    "onnx": Format(".onnx", None, ("tf2onnx", "onnx", "onnxruntime"), atomic_path,
+                   exports.write_onnx, partial(open_engine, "onnxruntime")),
     "frozen_pb": Format(".pb", None, (), atomic_path, frozen.write, _OpenFrozen),
 }
 

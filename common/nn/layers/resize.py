@@ -110,7 +110,8 @@ class NearestUpscale(keras.layers.Layer):
         self.scale = int(scale)
 
     def call(self, inputs: tf.Tensor) -> tf.Tensor:
-        return tf.nn.depth_to_space(tf.tile(inputs, [1, 1, 1, self.scale**2]), self.scale)
+        # Not by tf.tile, which OpenVINO moves to another axis when it reads a graph.
+        return tf.nn.depth_to_space(tf.concat([inputs] * self.scale**2, -1), self.scale)
 
     def compute_output_shape(self, input_shape: tuple) -> tuple:
         return _enlarged(input_shape, self.scale)
