@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import math
 import os
 import re
 from collections.abc import Sequence
@@ -14,6 +15,8 @@ import yaml
 
 from common.cli import UserError, did_you_mean, one_line, unknown
 from common.yaml_files import read_yaml
+
+MOST = 2**31 - 1  # that a whole number may be
 
 
 def option(default: Any, help: str | None = None, free: bool | None = None,
@@ -129,6 +132,7 @@ class OneLineParser(jsonargparse.ArgumentParser):
         except jsonargparse.ArgumentError as error:
             raise UserError(self._explain(str(error))) from error
         for name, value in list(given.items()):
+            _check_number(name, value)
             given[name] = _expanded(value)
         return given
 
@@ -159,6 +163,15 @@ def _check_config(path):
     content = read_yaml(_expanded(path))
     if not isinstance(content, (dict, type(None))):
         raise UserError(f"{path} holds no options: expected lines of `name: value`")
+
+
+def _check_number(name, value):
+    """Refuse what arrays and file formats cannot hold."""
+    for item in value if isinstance(value, (tuple, list)) else [value]:
+        if isinstance(item, int) and not -MOST <= item <= MOST:
+            raise UserError(f"--{name}: a whole number from {-MOST} to {MOST} is needed")
+        if isinstance(item, float) and not math.isfinite(item):
+            raise UserError(f"--{name}: a finite number is needed, got {item}")
 
 
 def _expanded(value):

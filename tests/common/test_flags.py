@@ -84,6 +84,9 @@ def test_print_config_can_be_read_back(presets, capsys, tmp_path):
     (["--steps", "1", "--epochs", "1"], "exclude each other"),
     (["--preset", "slow"], "unknown preset 'slow'.*choose one of fast, long"),
     (["--config", "no.yaml"], "no.yaml"),
+    (["--scale", "1" + "0" * 30], "--scale: a whole number from"),
+    (["--rate", "1e400"], "--rate: a finite number"),
+    (["--rate", "nan"], "--rate: .*nan"),
 ])
 def test_mistakes_are_one_line_that_names_them(presets, argv, words):
     with pytest.raises(UserError, match=words) as error:
