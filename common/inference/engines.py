@@ -7,6 +7,7 @@ to `scale` times the size, as `common.inference.exports` writes it.
 from __future__ import annotations
 
 import os
+import sys
 from dataclasses import dataclass
 from typing import Any, Callable
 
@@ -67,12 +68,25 @@ def check_engine(name: str, precision: str = "float32") -> None:
                         f"{precision}; use that, or --engine keras")
 
 
-def _open_openvino(path, precision):
-    import openvino
+def import_openvino() -> Any:
+    """The module `openvino` without its converter, whose import takes as long as all the rest.
 
+    The converter would also import what reports its use to Intel.
+    """
+    converter = "openvino.tools.ovc"
+    left_out = "openvino" not in sys.modules and sys.modules.setdefault(converter, None) is None
+    try:
+        import openvino
+    finally:
+        if left_out:
+            del sys.modules[converter]  # whoever wants it later has it
+    return openvino
+
+
+def _open_openvino(path, precision):
     # OpenVINO takes bfloat16 by itself on processors that have it.
     hint = {"float32": "f32", "mixed_bfloat16": "bf16"}[precision]
-    network = openvino.Core().compile_model(str(path), "CPU", {"INFERENCE_PRECISION_HINT": hint})
+    network = import_openvino().Core().compile_model(str(path), "CPU", {"INFERENCE_PRECISION_HINT": hint})
     request = network.create_infer_request()
     return lambda lr: request.infer([lr], share_inputs=True)[0]
 

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Callable
 
 from common.files import temporary_folder
+from common.inference.engines import import_openvino
 
 if TYPE_CHECKING:
     from common.nn.keras_compat import keras
@@ -41,9 +42,9 @@ def write_onnx(model: keras.Model, path: str | os.PathLike) -> None:
 
 def write_openvino(model: keras.Model, path: str | os.PathLike) -> None:
     """Write OpenVINO's `.xml`, and its `.bin` beside it; no other package than openvino is used."""
-    import openvino
     from tensorflow.python.framework.convert_to_constants import convert_variables_to_constants_v2
 
+    openvino = import_openvino()
     path, function = Path(path), serving_function(model).get_concrete_function()
     with temporary_folder(path) as folder:
         graph = folder / "network.pb"

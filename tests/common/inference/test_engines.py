@@ -55,3 +55,12 @@ def test_unknown_engines_and_precisions_are_refused(monkeypatch, tmp_path):
         engines.open_engine("openvin", tmp_path / "none.xml")
     with pytest.raises(UserError, match="onnxruntime computes in float32, not in mixed_bfloat16"):
         engines.open_engine("onnxruntime", tmp_path / "none.onnx", "mixed_bfloat16")
+
+
+def test_openvino_is_imported_without_its_converter(run, tmp_path):
+    pytest.importorskip("openvino")
+    code = ("import sys; from common.inference.engines import import_openvino; import_openvino()\n"
+            "print([m for m in sys.modules if 'telemetry' in m or 'ovc' in m or m == 'tensorflow'])"
+            "\nfrom openvino.tools.ovc import convert_model")
+    done = run("-c", code, cwd=tmp_path)
+    assert (done.returncode, done.stdout, done.stderr) == (0, "[]\n", "")
