@@ -112,6 +112,7 @@ class OneLineParser(jsonargparse.ArgumentParser):
     """A parser whose errors are `UserError`s of one line, with the nearest option suggested."""
 
     obsolete = {}
+    joint = False  # whether --scale takes a number or a list
 
     def __init__(self, **kwargs):
         super().__init__(exit_on_error=False, allow_abbrev=False, default_env=False,
@@ -124,6 +125,7 @@ class OneLineParser(jsonargparse.ArgumentParser):
 
     def read(self, argv: list[str], **kwargs) -> jsonargparse.Namespace:
         """Parse flags into a namespace, with ~ and variables expanded; or raise a `UserError`."""
+        argv = self._with_scales(argv)
         for word, following in zip(argv, [*argv[1:], ""]):
             if word in ("--config", "-c") or word.startswith("--config="):
                 _check_config(word.partition("=")[2] or following)
@@ -135,6 +137,22 @@ class OneLineParser(jsonargparse.ArgumentParser):
             _check_number(name, value)
             given[name] = _expanded(value)
         return given
+
+    def _with_scales(self, argv):
+        """`--scale 2,3,4`, as BSRN's authors write it, as the words that this parser reads."""
+        several = any(action.nargs == "+" for action in self._actions
+                      if "--scale" in action.option_strings)
+        if not several and not self.joint:
+            return argv
+        result = []
+        for before, word in zip(["", *argv], argv):
+            found = re.fullmatch(r"(--scale=)?(\d+(?:,\d+)+)", word)
+            if not found or not (found.group(1) or before == "--scale"):
+                result.append(word)
+                continue
+            result += ["--scale"] if found.group(1) else []
+            result += found.group(2).split(",") if several else [f"[{found.group(2)}]"]
+        return result
 
     def _explain(self, message):
         unknown = re.search(r"[Uu]nrecognized arguments: (\S+)", message)
@@ -193,6 +211,7 @@ def _parser(options_class, prog, presets, description, epilog):
         parser.add_argument("--preset", type=str, default=None,
                             help=f"start from a set of options: {', '.join(_names(presets))}")
     groups = {}
+    parser.joint = "tuple" in str(options_class.__annotations__.get("scale"))
     for field in dataclasses.fields(options_class):
         groups.setdefault(group_of(options_class, field.name), []).append(field)
     own = groups.pop(None, [])

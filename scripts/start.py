@@ -1,8 +1,9 @@
-"""Start a training as ModelZoo's scripts do: `bash scripts/start.sh SCRIPT [flags]`.
+"""Start what a thin file in a model's folder stands for: `bash scripts/start.sh FILE [flags]`.
 
-SCRIPT is models/<model>/scripts/run_1p.sh, run_npu.sh or run_8p.sh, or one of that model's
-test/train_{full,performance}_{1p,8p}.sh; scripts/modelzoo_run.py has the latter. All flags are
-those of the model's train command. It needs no packages, for it chooses the environment.
+FILE is models/<model>/scripts/run_1p.sh, run_npu.sh, run_8p.sh or run_gpu.sh, one of that model's
+test/train_{full,performance}_{1p,8p}.sh (scripts/modelzoo_run.py has these), or a program that a
+published description names (scripts/described.py). The flags of the former are those of the model's
+train command. It needs no packages, for it chooses the environment.
 
 Processes on several NPUs find each other by RANK_TABLE_FILE or by the five CM_ variables. RANK_SIZE
 (8) or CM_WORKER_SIZE is their number in all; on several machines SERVER_INDEX counts these from 0
@@ -20,7 +21,14 @@ import models
 from common.cli import UserError, run_command
 from common.device.machine import gpu_driver, has_adapter, npu_count
 from common.device.ranks import check_rank, for_adapter, read_ranks
-from common.modelzoo.environment import ONE_DEVICE, ROOT, find_python, with_defaults, zoo_python
+from common.modelzoo.environment import (
+    ONE_DEVICE,
+    ROOT,
+    find_python,
+    program_python,
+    with_defaults,
+    zoo_python,
+)
 from common.modelzoo.flags import has, value_of
 from common.modelzoo.rank_table import cards_here
 from common.modelzoo.report import begin_log
@@ -28,18 +36,49 @@ from common.modelzoo.supervise import Child, Supervisor
 
 SHORT = {"-c": "--config", "-h": "--help"}
 RECIPES = ("--preset", "--config", "--config-file", "--config_file")
+DATA = ("--data_url", "--dataset", "--data_dir", "--input_dir", "--gt_folder")
+# Boot files of ModelArts: the mode of modelarts_entry.py and flags that go before the user's.
+BOOT_FILES = {"boot_modelarts": ("train", ()),
+              "modelarts_entry_acc": ("train", ("--preset=coco", "--dataset=auto")),
+              "modelarts_entry_perf": ("perf", ("--preset=coco", "--dataset=auto"))}
 
 
 def main(argv):
     """Run what a script of a model's folder stands for."""
     script, flags = Path(os.path.abspath(argv[0])), argv[1:]
-    model, words = models.model(script.parts[-3]), script.stem.split("_")
+    if script.stem in BOOT_FILES:
+        return boot(model_of(script), script.stem, flags)
+    model, words = model_of(script), script.stem.split("_")
+    if script.suffix == ".py" or words[0] in ("validate", "test"):
+        return run([described(script, flags)])
     if words[0] == "train":
         from scripts.modelzoo_run import test
 
         return test(model, *words[1:], flags)
-    start = {"1p": on_one, "npu": on_npu, "8p": on_eight}[words[1]]
+    start = {"1p": on_one, "gpu": on_gpu, "npu": on_npu, "8p": on_eight}[words[1]]
     return run(start(model.name, flags))
+
+
+def model_of(script):
+    """The model in whose folder a file is."""
+    return models.model(script.parts[len(script.parts) - script.parts[::-1].index("models")])
+
+
+def boot(model, name, flags):
+    """Run a boot file of ModelArts, here and now: it makes the environment on top of this Python.
+
+    Away from ModelArts, where no data are named either, it trains the demo.
+    """
+    import modelarts_entry
+
+    mode, recipe = BOOT_FILES[name]
+    if not (has(flags, "--help", *RECIPES, *DATA, short=SHORT)
+            or Path(modelarts_entry.DATA_URL).is_dir()):
+        print("no --data_url, and not on ModelArts: this is the demo")
+        recipe = ["--preset=demo", "--dataset=demo"]
+        if not has(flags, "--train_url"):
+            recipe.append(f"--train_url=output/{model.name}_modelarts")
+    return modelarts_entry.main(["--model", model.name, "--mode", mode, *recipe, *flags])
 
 
 def run(children):
@@ -88,6 +127,30 @@ def on_one(model, flags):
         return on_npu(model, flags)
     return [Child(train(zoo_python("main"), model, flags),
                   {"CUDA_VISIBLE_DEVICES": "0", **with_defaults(ONE_DEVICE)})]
+
+
+def on_gpu(model, flags):
+    """One process: on a GPU where there is one, else on the CPU."""
+    if chip_of(flags) == "auto":
+        gpu = gpu_driver()
+        if not gpu:
+            print("no GPU here: this runs on the CPU", flush=True)
+        flags = [*flags, f"--chip={'gpu' if gpu else 'cpu'}"]
+    return on_one(model, flags)
+
+
+def described(script, flags):
+    """The process of a program that a published description names.
+
+    One in Python runs in the Python that was called or in an environment that is there; one in bash
+    makes the environment.
+    """
+    if npu_count():
+        load_cann()
+    python = (program_python() if script.suffix == ".py"
+              else zoo_python("ascend" if npu_count() else "main"))
+    return Child([python, "-m", "scripts.described", str(script), *flags],
+                 with_defaults(ONE_DEVICE))
 
 
 def on_npu(model, flags):

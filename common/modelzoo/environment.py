@@ -1,12 +1,18 @@
 """The Python that has the zoo's packages, for programs that run without them, and its variables."""
 
+import importlib.util
 import os
 import subprocess
 import sys
 from pathlib import Path
 
+from common.device.machine import npu_count
+
 ROOT = Path(__file__).resolve().parents[2]
 SETUP = ("bash", str(ROOT / "scripts" / "setup.sh"), "--stack")
+# The modules that no command of the zoo runs without.
+MODULES = ("cv2", "h5py", "jsonargparse", "matplotlib", "numpy", "PIL", "scipy", "skimage",
+           "tensorflow", "tifffile", "tqdm", "yaml")
 # What the adapter reads, of a process that trains alone.
 ONE_DEVICE = {"JOB_ID": "10087", "ASCEND_DEVICE_ID": "0", "RANK_SIZE": "1", "RANK_ID": "0"}
 
@@ -38,3 +44,34 @@ def find_python(stack: str) -> str:
     setup = subprocess.run([*SETUP, stack, "--find"], stdout=subprocess.PIPE,
                            stderr=subprocess.DEVNULL)
     return os.fsdecode(setup.stdout).strip()
+
+
+def enter() -> None:
+    """Go on in the zoo's environment where this Python cannot run a program started as a file.
+
+    That is in place of this process. Nothing is installed: where there is no environment, one line
+    on stderr says how to make it, and the process ends with status 2.
+    """
+    python = program_python()
+    if python != sys.executable:
+        os.execv(python, [python, *sys.argv])
+
+
+def program_python() -> str:
+    """This Python if it can run the zoo, else that of an environment which setup.sh has made."""
+    lacking = [name for name in MODULES if importlib.util.find_spec(name) is None]
+    why = "is older than Python 3.9"
+    if sys.version_info >= (3, 9):  # noqa: UP036 - this module runs on any Python 3
+        if not lacking:
+            return sys.executable
+        why = f"lacks {', '.join(lacking)}"
+    stacks = {"main": ".venv", "ascend": ".venv-ascend"}
+    preferred = "ascend" if npu_count() else "main"
+    for stack in sorted(stacks, key=lambda stack: stack != preferred):
+        folder = ROOT / stacks[stack]
+        if (folder / ".sr-zoo").is_file():  # what setup.sh writes last
+            return str(folder / "bin" / "python")
+    flags = " --stack ascend" if preferred == "ascend" else ""
+    sys.stderr.write(f"error: {sys.executable} {why}; make the zoo's environment once, and this "
+                     f"command finds it: bash {SETUP[1]}{flags}\n")
+    sys.exit(2)

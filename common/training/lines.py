@@ -5,6 +5,7 @@ class Lines:
     """The default wording; a model with another log overrides a method."""
 
     per_epoch = False  # whether each epoch has its own line and progress bar
+    finished = ""  # the last line of a training
 
     def __init__(self, options):
         self.options = options

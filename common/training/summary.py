@@ -37,7 +37,8 @@ def report(summary, folder=None, lines=None):
     Args:
         summary: of `measure`.
         folder: the `RunFolder` whose files are named, if any.
-        lines: `Lines` whose `final` lines follow the table, if any.
+        lines: `Lines` of the training that ends here, if any: its `final` lines follow the table,
+            and `finished` is the last.
     """
     name, images = summary["model"], summary["images"]
     width = max(12, *(len(row["name"]) + 3 for row in images))
@@ -61,6 +62,8 @@ def report(summary, folder=None, lines=None):
         log.info("comparison: %s", folder.samples / "comparison.png")
         log.info("curves:     %s", folder.path / "curves.png")
         log.info("summary:    %s", folder.summary)
+    if lines is not None and lines.finished:
+        log.info(lines.finished)
 
 
 def bicubic_mean(summary):

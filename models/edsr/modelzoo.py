@@ -25,6 +25,9 @@ def translate(argv):
         elif name == "--momentum":
             if value not in ("0.9", ".9"):
                 raise UserError(f"--momentum {value}: only 0.9, Adam's first beta, is supported")
+        elif name == "--eval_dir":
+            raise UserError("--eval_dir belongs to the program that measures checkpoints: bash "
+                            f"models/edsr/scripts/test.sh --eval_dir {value or 'FOLDER'}")
         elif (name, value) == ("--preset", "seed"):
             raise UserError("--preset seed is now called --preset modelzoo")
         else:

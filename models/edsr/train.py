@@ -4,17 +4,22 @@ The defaults are the paper's recipe (arXiv 1707.02921); presets are in `configs/
 """
 
 import sys
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Optional
 
 if __package__ in (None, ""):  # started as a file: python models/edsr/train.py
     sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
+    from common.modelzoo.environment import enter
+
+    enter()
+
+from dataclasses import dataclass
+from typing import Optional
 
 from jsonargparse.typing import NonNegativeInt, PositiveFloat, PositiveInt
 
 from common.cli import run_command
 from common.flags import option
+from common.training.lines import Lines
 from common.training.options import Schedule, Steps, TrainOptions
 from common.training.recipe import Recipe
 from models.command import training_command
@@ -36,6 +41,12 @@ class EdsrOptions(TrainOptions):
     val_every: NonNegativeInt = option(1000)
 
 
+class EdsrLines(Lines):
+    """The log lines of ModelZoo's EDSR."""
+
+    finished = "Training finished."
+
+
 def build_step(options):
     """EDSR with Adam(.9, .999, 1e-8) and `options.loss`."""
     import models
@@ -50,7 +61,7 @@ def build_step(options):
                      ema=averaged(model, models.another, options.ema_decay))
 
 
-RECIPE = Recipe("edsr", EdsrOptions, build_step, translate=modelzoo.translate)
+RECIPE = Recipe("edsr", EdsrOptions, build_step, EdsrLines, translate=modelzoo.translate)
 
 
 def main(argv):

@@ -4,12 +4,16 @@ The defaults are the paper's recipe (arXiv 1501.00092); presets are in `configs/
 """
 
 import sys
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal, Optional
 
 if __package__ in (None, ""):  # started as a file: python models/srcnn/train.py
     sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
+    from common.modelzoo.environment import enter
+
+    enter()
+
+from dataclasses import dataclass
+from typing import Literal, Optional
 
 from jsonargparse.typing import NonNegativeInt, PositiveFloat, PositiveInt
 

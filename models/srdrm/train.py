@@ -4,12 +4,16 @@ The defaults are the paper's recipe (arXiv 1909.09437); presets are in `configs/
 """
 
 import sys
-from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Literal, Optional
 
 if __package__ in (None, ""):  # started as a file: python models/srdrm/train.py
     sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
+    from common.modelzoo.environment import enter
+
+    enter()
+
+from dataclasses import dataclass, replace
+from typing import Literal, Optional
 
 from jsonargparse.typing import NonNegativeFloat, NonNegativeInt, PositiveFloat, PositiveInt
 

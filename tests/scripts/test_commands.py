@@ -10,7 +10,8 @@ from .conftest import ROOT
 COMMANDS = sorted(".".join(path.relative_to(ROOT).with_suffix("").parts).replace(".__main__", "")
                   for path in ROOT.glob("scripts/**/*.py")
                   if re.search(r"^\s*run_command\(main\)$", path.read_text(), re.MULTILINE)
-                  and path.name != "start.py")  # which only shell scripts call, see test_start.py
+                  # What only thin files call: see test_start.py and test_described.py.
+                  and path.name not in ("start.py", "described.py"))
 
 # All in one process: what none of them loads, no one does.
 CODE = """

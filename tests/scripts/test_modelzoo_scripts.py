@@ -57,12 +57,6 @@ def test_a_script_is_the_same_file_for_every_model(name):
     assert all(os.access(str(path), os.X_OK) for path in paths)
 
 
-def test_the_boot_files_of_modelarts_are_the_same_file():
-    folder = ROOT / "models" / "srgan"
-    one, other = (folder / f"modelarts_entry_{name}.py" for name in ("acc", "perf"))
-    assert one.read_bytes() == other.read_bytes()
-
-
 @pytest.mark.stack("main")
 @pytest.mark.process
 @pytest.mark.parametrize("name", STUBS)
