@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 from collections import namedtuple
+from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -53,77 +54,115 @@ class Enlarger:
         Raises:
             UserError: the network's output is not finite, or memory is exhausted.
         """
+        bands, image = self.bands(image), np.asarray(image)
+        height, width = (self.scale * side for side in image.shape[:2])
+        result, top = np.empty((height, width, *image.shape[2:]), image.dtype), 0
+        for band in bands:
+            result[top:top + len(band)] = band
+            top += len(band)
+        return result
+
+    def bands(self, image: np.ndarray) -> Iterator[np.ndarray]:
+        """Enlarge as `__call__` does, and yield the result in bands of rows from top to bottom."""
         image = np.asarray(image)
         channels = 1 if image.ndim == 2 else image.shape[-1]
         if image.dtype not in (np.uint8, np.uint16) or image.ndim not in (2, 3) or channels > 4:
             raise ValueError(f"not an image: {image.dtype} of shape {image.shape}")
-        colours = 3 if channels > 2 else 1
-        planes = image.reshape(*image.shape[:2], channels)
-        per_level = np.iinfo(image.dtype).max / 255
-        visible = planes[..., :colours]
-        if channels > colours:
-            visible = extend_under_alpha(visible, planes[..., -1])
-        sr = _to_levels(self._colours(np.float32(visible) / np.float32(per_level)), per_level,
-                        image.dtype)
-        if channels > colours:
-            sr = np.dstack([sr, self._enlarged_alpha(planes[..., -1:], per_level)])
-        return sr.reshape(*sr.shape[:2], *image.shape[2:])
+        return (band.reshape(*band.shape[:2], *image.shape[2:])
+                for band in self._bands(image.reshape(*image.shape[:2], channels)))
 
-    def _colours(self, image):
-        """The network's output for float32 [H, W, 1] or [H, W, 3] in 0..255; checked."""
-        grey = image.shape[-1] == 1
-        sr = self.predict(np.repeat(image, 3, axis=-1) if grey else image)
+    def _bands(self, planes):
+        height, width, channels = planes.shape
+        colours, s = 3 if channels > 2 else 1, self.scale
+        parts = [(slice(colours), planes[..., :colours])]  # (where in the result, what to enlarge)
+        alpha, smooth = planes[..., colours:], False
+        if channels > colours:
+            parts = [(slice(colours), extend_under_alpha(planes[..., :colours], alpha[..., 0]))]
+            smooth = self.alpha != "network" or alpha.min() == alpha.max()
+            if not smooth:
+                parts.append((slice(colours, None), alpha))
+        for row in self._rows_of_windows(height, width, len(parts)):
+            y = row[0][0]
+            band = np.empty(((y.last - y.first) * s, width * s, channels), planes.dtype)
+            for (y, x), (where, part) in itertools.product(row, parts):
+                band[:, x.first * s:x.last * s, where] = self._levels(part, y, x)
+            if smooth:
+                band[..., -1] = self._smooth_alpha(alpha[..., 0], y.first, y.last)
+            yield band
+
+    def _levels(self, image, y, x):
+        """The kept part of a window in the image's own levels; checked, clipped, rounded."""
+        per_level = np.iinfo(image.dtype).max / 255
+        sr = self._inner(image, y, x, per_level)
         if not np.isfinite(sr).all():
             raise UserError("the network's output is not finite; use float32 precision, or other "
                             "weights")
-        return sr.mean(axis=-1, keepdims=True) if grey else sr
+        if image.shape[-1] == 1:
+            sr = sr.mean(axis=-1, keepdims=True)
+        return _to_levels(sr, per_level, image.dtype)
 
-    def _enlarged_alpha(self, alpha, per_level):
-        if self.alpha == "network" and alpha.min() < alpha.max():
-            sr = self._colours(np.float32(alpha) / np.float32(per_level))
-            return _to_levels(sr, per_level, alpha.dtype)
+    def _smooth_alpha(self, alpha, first, last):
+        """Rows of LR alpha [H, W] from `first` to `last`, enlarged by bicubic interpolation."""
         from common import bicubic
 
-        return _to_levels(bicubic.upscale(alpha[..., 0].astype(np.float64), self.scale), 1,
-                          alpha.dtype)
+        above, below = min(first, bicubic.TAPS // 2), bicubic.TAPS // 2
+        rows = bicubic.upscale(alpha[first - above:last + below].astype(np.float64), self.scale)
+        return _to_levels(rows[above * self.scale:][:(last - first) * self.scale], 1, alpha.dtype)
 
     def predict(self, image: np.ndarray) -> np.ndarray:
         """The network's output: float32 [H, W, 3] in 0..255 to [H*scale, W*scale, 3], unclipped."""
-        if not self.self_ensemble:
-            return self._enlarge(image)
-        total = np.zeros((image.shape[0] * self.scale, image.shape[1] * self.scale, 3), np.float32)
-        for turns, flipped in itertools.product(range(4), (False, True)):
-            turned = np.rot90(image, turns)
-            sr = self._enlarge(turned[:, ::-1] if flipped else turned)
-            total += np.rot90(sr[:, ::-1] if flipped else sr, -turns)
-        total /= 8
-        return total
+        (height, width), s = image.shape[:2], self.scale
+        result = np.empty((height * s, width * s, 3), np.float32)
+        for row in self._rows_of_windows(height, width, 1):
+            for y, x in row:
+                result[y.first * s:y.last * s, x.first * s:x.last * s] = self._inner(image, y, x)
+        return result
 
-    def _enlarge(self, image):
-        height, width = image.shape[:2]
-        (rows, columns), overlap, grid = self._tiling(height, width)
-        sides = [max(up_to(side, grid), self.window or 0) for side in (height, width)]
-        windows = list(itertools.product(cut(sides[0], rows, overlap),
-                                         cut(sides[1], columns, overlap)))
-        if len(windows) == 1 and not self.window:
-            return self._forward(image)
+    def _rows_of_windows(self, height, width, passes):
+        """Yield lists of (row window, column window), a list for each row of windows.
+
+        A window may reach beyond the image at the bottom and right.
+        """
+        tile, overlap, grid = self._tiling(height, width)
         # Padded as the network itself pads a whole image, so that its blocks stay in place.
-        image = np.pad(image, ((0, sides[0] - height), (0, sides[1] - width), (0, 0)), "edge")
-        s = self.scale
-        result = np.empty((sides[0] * s, sides[1] * s, 3), np.float32)
-        for y, x in self._bar(windows):
-            sr = self._forward(image[y.start:y.stop, x.start:x.stop])
-            result[y.first * s:y.last * s, x.first * s:x.last * s] = sr[
-                (y.first - y.start) * s:(y.last - y.start) * s,
-                (x.first - x.start) * s:(x.last - x.start) * s]
-        return result[:height * s, :width * s]
+        down, across = (
+            [w._replace(last=min(w.last, side)) for w in cut(
+                max(up_to(side, grid), self.window or 0), length, overlap) if w.first < side]
+            for side, length in zip((height, width), tile))
+        with self._bar(len(down) * len(across) * passes) as bar:
+            for y in down:
+                yield [(y, x) for x in across]
+                bar.update(len(across) * passes)
+
+    def _inner(self, image, y, x, per_level=1):
+        """The network's output for the kept part of a window, float32 in 0..255.
+
+        `image`: [H, W, 1] or [H, W, 3] of 0 to 255 times `per_level`; its edge goes on outside.
+        """
+        window = np.float32(image[y.start:y.stop, x.start:x.stop]) / np.float32(per_level)
+        beyond = y.stop - y.start - window.shape[0], x.stop - x.start - window.shape[1]
+        if any(beyond):
+            window = np.pad(window, ((0, beyond[0]), (0, beyond[1]), (0, 0)), "edge")
+        if window.shape[-1] == 1:
+            window = np.repeat(window, 3, axis=-1)
+        sr, s = self._averaged(window) if self.self_ensemble else self._forward(window), self.scale
+        return sr[(y.first - y.start) * s:(y.last - y.start) * s,
+                  (x.first - x.start) * s:(x.last - x.start) * s]
+
+    def _averaged(self, window):
+        """The mean of the network's outputs for the 8 flips and rotations of a window."""
+        total = 0
+        for turns, flipped in itertools.product(range(4), (False, True)):
+            turned = np.rot90(window, turns)
+            sr = self._forward(turned[:, ::-1] if flipped else turned)
+            total += np.rot90(sr[:, ::-1] if flipped else sr, -turns)
+        return total / 8
 
     def _bar(self, windows):
-        if not self.progress:
-            return windows
         from tqdm import tqdm
 
-        return tqdm(windows, "tiles", leave=False, disable=None, unit="tile")
+        off = not self.progress or windows == 1 or None
+        return tqdm(total=windows, desc="tiles", leave=False, disable=off, unit="tile")
 
 
 class Upscaler(Enlarger):
@@ -172,12 +211,16 @@ class Upscaler(Enlarger):
 
     def _tiling(self, height, width):
         """((height, width) of a tile, overlap, block of both) for an image, in LR pixels."""
-        whole = (height, width), 0, 1
-        if not (self.tile or self._fixed) and max(height, width) <= AUTOMATIC_SIDES[0]:
-            return whole
+        small = not (self.tile or self._fixed) and max(height, width) <= AUTOMATIC_SIDES[0]
+        # All flips and rotations see the same blocks, so that tiles give what the whole image does.
+        if small and not self.self_ensemble:
+            return (height, width), 0, 1
         if self._footprint is None:
             self._footprint = footprint(self._model)
         grid, overlap = self._footprint.grid, self.tile_overlap
+        whole = (up_to(height, grid), up_to(width, grid)), 0, grid
+        if small:
+            return whole
         overlap = needed_overlap(self._footprint) if overlap is None else up_to(overlap, grid)
         tile = up_to(self.tile, grid)
         if self._fixed:

@@ -266,3 +266,26 @@ def test_a_joint_model_is_refused():
     outputs = {f"x{s}": keras.layers.UpSampling2D(s)(image) for s in (2, 3)}
     with pytest.raises(UserError, match="several scales"):
         Upscaler(keras.Model(image, outputs))
+
+
+@pytest.mark.parametrize("channels", [(), (2,), (4,)])
+@pytest.mark.parametrize("alpha", ["bicubic", "network"])
+@pytest.mark.parametrize("dtype", [np.uint8, np.uint16])
+def test_bands_are_the_whole_image_of_every_kind(channels, alpha, dtype):
+    model, image = edsr(gain=1, **DEMO), noise(67, 50, *channels, dtype=dtype)
+    level = np.iinfo(dtype).max // 255
+    for self_ensemble in (False, True):
+        whole = Upscaler(model, tile=1000, self_ensemble=self_ensemble)
+        tiled = Upscaler(model, tile=20, self_ensemble=self_ensemble)
+        whole.alpha = tiled.alpha = alpha
+        bands = list(tiled.bands(image))
+        assert [len(band) for band in bands] == [40, 40, 40, 14]
+        assert all(band.dtype == dtype for band in bands)
+        assert np.abs(np.concatenate(bands).astype(int) - whole(image)).max() <= level
+
+
+def test_self_ensemble_in_blocks_is_the_same_whole_and_tiled():
+    model, image = blocks(4), noise(45, 31, 3)
+    whole = Upscaler(model, self_ensemble=True)(image)
+    tiled = Upscaler(model, tile=12, self_ensemble=True)(image)
+    assert np.abs(whole.astype(int) - tiled).max() <= 1
