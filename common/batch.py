@@ -12,13 +12,8 @@ from PIL import Image
 
 from common.cli import UserError, one_line
 from common.files import check_suffix
-from common.images import (
-    MAX_MEGAPIXELS,
-    WRITTEN_SUFFIXES,
-    check_writable,
-    list_images,
-    read_size,
-)
+from common.images import MAX_MEGAPIXELS, list_images, read_size
+from common.picture_file import WRITTEN_SUFFIXES, check_writable
 
 
 def add_size_option(parser: argparse.ArgumentParser) -> None:
@@ -102,7 +97,8 @@ def convert_each(work: list[tuple], convert: Callable) -> int:
 
     Args:
         work: list of (source, target), of `plan`.
-        convert: writes the target of `convert(source, target)` and returns both images' arrays.
+        convert: writes the target of `convert(source, target)` and returns the shapes of both
+            images.
 
     Returns:
         2 if an image failed, else 0.
@@ -122,8 +118,8 @@ def convert_each(work: list[tuple], convert: Callable) -> int:
                 bar.write(f"error: {one_line(error)}", file=sys.stderr)
                 continue
             seconds = time.perf_counter() - begin
-            bar.write(f"{source} {before.shape[1]}x{before.shape[0]} -> "
-                      f"{target} {after.shape[1]}x{after.shape[0]}, {seconds:.1f} s")
+            bar.write(f"{source} {before[1]}x{before[0]} -> {target} {after[1]}x{after[0]}, "
+                      f"{seconds:.1f} s")
     return 2 if failed else 0
 
 

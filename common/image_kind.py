@@ -15,8 +15,10 @@ class ImageKind:
         icc_profile: colour profile of the pixels as they were read.
         exif: EXIF data; the orientation is upright, as the pixels are.
         dpi: (horizontal, vertical) resolution in pixels per inch.
-        pictures: how many frames or pages the file holds; only the first is read.
+        pictures: how many frames or pages the file holds.
         notes: what was left out or converted, as texts.
+        duration: of a frame, in milliseconds; None for what does not move.
+        plays: how often an animation is played; 0: for ever.
     """
 
     format: str
@@ -25,6 +27,8 @@ class ImageKind:
     dpi: tuple | None = None
     pictures: int = 1
     notes: tuple = ()
+    duration: float | None = None
+    plays: int = 0
 
     def losses(self, path: str | Path, used: str) -> list[str]:
         """Lines about what of a file is not in the pixels; `used` says what is done with them."""

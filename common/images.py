@@ -15,21 +15,14 @@ from PIL import Image
 
 from common import colour, exif, png, tiff, with_pillow
 from common.cli import UserError, one_line
-from common.files import atomic_path, existing_folder
+from common.files import existing_folder
 from common.image_kind import ImageKind
 from common.opening import Opened
+from common.picture_file import WRITTEN_SUFFIXES, PictureFile, check_writable
 
-# Formats that are written too; a result of the others becomes a PNG.
-WRITTEN_SUFFIXES = frozenset({".png", ".jpg", ".jpeg", ".jpe", ".jfif", ".webp", ".bmp", ".tif",
-                              ".tiff"})
+# A result of a format that is not written becomes a PNG.
 IMAGE_SUFFIXES = WRITTEN_SUFFIXES | {".gif", ".avif", ".jp2", ".ppm", ".tga"}
-QUALITY = 95  # of JPEG (without chroma subsampling) and WebP
 MAX_MEGAPIXELS = 200  # of an image that is read, unless `at_most` says otherwise
-
-_JPEG_SUFFIXES = {".jpg", ".jpeg", ".jpe", ".jfif"}
-_DEEP_SUFFIXES = {".png", ".tif", ".tiff"}
-_ALPHA_SUFFIXES = {".png", ".tif", ".tiff", ".webp"}
-MAX_SIDE = {**dict.fromkeys(_JPEG_SUFFIXES, 65500), ".webp": 16383}  # pixels, the encoders' limits
 
 _limits = [MAX_MEGAPIXELS]  # the last counts
 _SMALL = 2 ** 24  # pixels; so many are read from however few bytes
@@ -178,47 +171,10 @@ def write_image(path: str | Path, array: np.ndarray, kind: ImageKind | None = No
     Raises:
         UserError: another suffix, or the format cannot hold such an image.
     """
-    path, array = Path(path), np.asarray(array)
-    suffix = path.suffix.lower()
+    array = np.asarray(array)
     check_writable(path, array.shape)
-    if array.dtype not in (np.uint8, np.uint16):
-        raise ValueError(f"cannot write an image of type {array.dtype}; use uint8 or uint16")
-    if array.ndim == 3 and array.shape[-1] in (2, 4) and suffix not in _ALPHA_SUFFIXES:
-        array = array[..., :-1]
-    if array.ndim == 3 and array.shape[-1] == 1:
-        array = array[..., 0]
-    if suffix not in _DEEP_SUFFIXES:
-        array = colour.to_8_bits(array)
-    described = (kind.icc_profile, kind.exif, kind.dpi) if kind else (None, None, None)
-    with atomic_path(path) as temporary:
-        try:
-            if suffix in (".tif", ".tiff"):
-                tiff.write(temporary, array, *described)
-            elif array.dtype == np.uint16 and array.ndim == 3:
-                temporary.write_bytes(png.deep_colour_bytes(array, *described))
-            else:
-                _write_with_pillow(temporary, array, kind)
-        except (ValueError, OSError) as error:
-            if getattr(error, "errno", None):
-                raise
-            raise UserError(f"cannot write {path} ({array.shape[1]}x{array.shape[0]} pixels): "
-                            f"{one_line(error)}; try the suffix .png") from error
-
-
-def check_writable(path: str | Path, shape: tuple[int, ...]) -> None:
-    """Check that `write_image` can write an image of shape (height, width, ...) to a path.
-
-    Raises:
-        UserError: the suffix is not in `WRITTEN_SUFFIXES`, or a side exceeds the format's limit.
-    """
-    suffix, (height, width) = Path(path).suffix.lower(), shape[:2]
-    if suffix not in WRITTEN_SUFFIXES:
-        raise UserError(f"cannot write {path}: use one of the suffixes "
-                        f"{' '.join(sorted(WRITTEN_SUFFIXES))}")
-    most = MAX_SIDE.get(suffix)
-    if most and max(height, width) > most:
-        raise UserError(f"cannot write {path} ({width}x{height} pixels): {suffix} holds at most "
-                        f"{most} per side; try the suffix .png")
+    with PictureFile(path) as file:
+        file.picture(array.shape, array.dtype, [array], kind)
 
 
 @contextlib.contextmanager
@@ -245,14 +201,3 @@ def _explained(path: str | Path) -> Iterator[None]:
 @functools.lru_cache(None)
 def _warn_once(line):
     log.warning(line)
-
-
-def _write_with_pillow(path, array, kind):
-    options = {} if kind is None else {name: value for name, value in (
-        ("icc_profile", kind.icc_profile), ("exif", kind.exif), ("dpi", kind.dpi)) if value}
-    suffix = path.suffix.lower()
-    if suffix in _JPEG_SUFFIXES:
-        options.update(quality=QUALITY, subsampling=0)
-    elif suffix == ".webp":
-        options.update(quality=QUALITY)
-    Image.fromarray(np.ascontiguousarray(array)).save(path, **options)

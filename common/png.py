@@ -127,9 +127,9 @@ def read_deep_colour(path: str | Path, header: PngHeader) -> np.ndarray:
                         "pip install opencv-python-headless") from error
     # Without the other chunks, in which OpenCV believes every length.
     with open(path, "rb") as file:
-        parts = [_chunk(name, file.read(length)) for name, length in _chunks(file)
+        parts = [chunk(name, file.read(length)) for name, length in _chunks(file)
                  if name in (b"IHDR", b"IDAT")]
-    data = np.frombuffer(SIGNATURE + b"".join([*parts, _chunk(b"IEND", b"")]), np.uint8)
+    data = np.frombuffer(SIGNATURE + b"".join([*parts, chunk(b"IEND", b"")]), np.uint8)
     array = cv2.imdecode(data, cv2.IMREAD_UNCHANGED)
     if array is None or array.ndim != 3 or array.dtype != np.uint16:
         raise UserError(f"cannot read {path} as a 16-bit colour image")
@@ -138,33 +138,6 @@ def read_deep_colour(path: str | Path, header: PngHeader) -> np.ndarray:
     return np.ascontiguousarray(array[..., order])
 
 
-def deep_colour_bytes(array: np.ndarray, profile: bytes | None, exif: bytes | None,
-                      dpi: tuple | None) -> bytes:
-    """Return the bytes of a 16-bit colour PNG; neither Pillow nor OpenCV can write its profile.
-
-    Args:
-        array: uint16, HxWx2, HxWx3 or HxWx4.
-        profile, exif: colour profile and EXIF data, or None.
-        dpi: (horizontal, vertical) resolution in pixels per inch, or None.
-    """
-    height, width, channels = array.shape
-    rows = array.astype(">u2").view(np.uint8).reshape(height, -1)
-    # Filter 2 (difference from the row above) is cheap in NumPy and compresses photographs well.
-    filtered = np.full((height, 1 + rows.shape[1]), 2, np.uint8)
-    filtered[0, 1:] = rows[0]
-    np.subtract(rows[1:], rows[:-1], out=filtered[1:, 1:])
-    colour_type = {2: 4, 3: 2, 4: 6}[channels]
-    chunks = [(b"IHDR", struct.pack(">IIBBBBB", width, height, 16, colour_type, 0, 0, 0))]
-    if profile:
-        chunks.append((b"iCCP", b"ICC profile\0\0" + zlib.compress(profile)))
-    if dpi:
-        per_metre = (int(value / 0.0254 + 0.5) for value in dpi)
-        chunks.append((b"pHYs", struct.pack(">IIB", *per_metre, 1)))
-    if exif:
-        chunks.append((b"eXIf", exif[6:] if exif.startswith(b"Exif\0\0") else exif))
-    chunks += [(b"IDAT", zlib.compress(filtered, 6)), (b"IEND", b"")]
-    return SIGNATURE + b"".join(_chunk(*chunk) for chunk in chunks)
-
-
-def _chunk(name, data):
+def chunk(name: bytes, data: bytes) -> bytes:
+    """The bytes of a chunk."""
     return struct.pack(">I", len(data)) + name + data + struct.pack(">I", zlib.crc32(name + data))

@@ -27,7 +27,6 @@ from common.tiff_layout import (
 )
 
 _TOGETHER = 2 ** 26  # bytes of samples, at most as 16 bits, that are decoded at a time
-_MOST = 2 ** 32 - 2 ** 26  # bytes of pixels in a file, beside which there is room for metadata
 _MAGIC = (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")
 
 
@@ -205,41 +204,3 @@ def _with_libtiff(layout, data, heights, tags):
     except (OSError, ValueError, SyntaxError) as error:
         raise layout.damaged(f"its {COMPRESSIONS[layout.compression]} data are damaged, or cannot "
                              "be read by this Pillow") from error
-
-
-# ---- writing ------------------------------------------------------------------------------------
-
-def write(path: str | Path, array: np.ndarray, profile: bytes | None, said: bytes | None,
-          dpi: tuple | None) -> None:
-    """Write a TIFF file compressed by Deflate, which Pillow cannot with 16-bit colour or EXIF.
-
-    Args:
-        path: the file.
-        array: uint8 or uint16; HxW, HxWx2 grey and alpha, HxWx3 RGB or HxWx4 RGB and alpha.
-        profile, said: colour profile and EXIF data, or None.
-        dpi: (horizontal, vertical) resolution in pixels per inch, or None.
-
-    Raises:
-        ValueError: the file would be too large.
-    """
-    array = array.reshape(*array.shape[:2], -1)
-    height, width, samples = array.shape
-    rows = max(1, 2 ** 18 // (width * samples * array.itemsize))
-    strips = [zlib.compress(np.ascontiguousarray(array[top:top + rows], array.dtype.newbyteorder(
-        "<"))) for top in range(0, height, rows)]
-    counts = [len(strip) for strip in strips]
-    if sum(counts) > _MOST:
-        raise ValueError("a TIFF file holds at most 4 GB")
-    starts = np.cumsum([0, *counts[:-1]]).tolist()
-    directory = ImageFileDirectory_v2(b"II*\0\0\0\0\0")
-    for tag, value in {
-            **exif.as_tags(said), 256: width, 257: height, 258: (8 * array.itemsize,) * samples,
-            259: 8, 262: 2 if samples > 2 else 1, 273: tuple(starts), 277: samples, 278: rows,
-            279: tuple(counts), 282: dpi and dpi[0], 283: dpi and dpi[1], 284: 1,
-            296: dpi and 2, 338: 2 if samples in (2, 4) else None, 34675: profile}.items():
-        if value is not None:
-            directory[tag] = value
-    directory.tagtype[273] = directory.tagtype[279] = 4
-    with open(path, "wb") as file:
-        file.write(b"II*\0\x08\0\0\0" + directory.tobytes(8))
-        file.writelines(strips)

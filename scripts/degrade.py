@@ -29,7 +29,7 @@ def main(argv):
             raise UserError(f"the image {source} is too large: at most {LARGEST} pixels per side")
         lr = Preparation(degradation="photo", seed=seed).lr(hr, scale, source.stem)
         write_image(target, lr)
-        return hr, lr
+        return hr.shape, lr.shape
 
     with at_most(arguments.max_megapixels):
         return convert_each(work, worsen)

@@ -9,8 +9,9 @@ from common.cli import UserError, run_command
 from common.device.quiet import quiet_tensorflow
 from common.files import make_folder
 from common.flags import OneLineParser
-from common.images import at_most, read_image, write_image
+from common.images import at_most, read_image
 from common.inference.upscaler import ALPHAS
+from common.picture_file import PictureFile
 from models.choose import (
     add_network_options,
     add_weights_options,
@@ -85,9 +86,10 @@ def _enlarge(work, upscaler, arguments):
         image, kind = read_image(source)
         for line in kind.losses(source, "enlarged"):
             tqdm.write(line, file=sys.stderr)
-        sr = upscaler(image)
-        write_image(target, sr, kind)
-        return image, sr
+        after = tuple(upscaler.scale * side for side in image.shape[:2])
+        with PictureFile(target) as file:
+            file.picture((*after, *image.shape[2:]), image.dtype, upscaler.bands(image), kind)
+        return image.shape, after
 
     return convert_each(work, enlarge)
 

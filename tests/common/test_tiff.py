@@ -488,12 +488,6 @@ def test_a_result_is_written_whatever_its_exif_is(tmp_path):
             same(images.read_image(tmp_path / "a.tif")[0], RGB)
 
 
-def test_a_file_of_more_than_4_gb_is_refused(tmp_path, monkeypatch):
-    monkeypatch.setattr(module, "_MOST", 100)
-    with pytest.raises(UserError, match=r"cannot write .*a\.tif \(18x13 pixels\): .* at most 4 GB"):
-        images.write_image(tmp_path / "a.tif", RGB)
-
-
 def test_notes_of_scientific_programs_do_not_go_into_the_result(tmp_path):
     tifffile.imwrite(tmp_path / "s.tif", RGB16, photometric="rgb")
     assert b'"shape"' in (tmp_path / "s.tif").read_bytes()
