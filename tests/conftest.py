@@ -24,7 +24,7 @@ SHELL_FIXTURES = {"checkout", "fake", "machine", "zoo"}
 # A test of these builds, trains or exports networks for seconds.
 SLOW_FILES = {
     "test_accuracy.py", "test_adding_a_model.py", "test_benchmark.py", "test_benchmark_gan.py",
-    "test_catalogue.py", "test_compact_weights.py", "test_convert_perceptual.py",
+    "test_catalogue.py", "test_compact_weights.py", "test_compare.py", "test_convert_perceptual.py",
     "test_degradation.py", "test_edsr_network.py", "test_esrgan_modelzoo.py",
     "test_esrgan_network.py", "test_evaluate.py", "test_evaluate_many.py", "test_export.py",
     "test_frozen.py", "test_gan.py", "test_gan_training.py", "test_interpolate.py",
