@@ -86,7 +86,8 @@ def import_openvino() -> Any:
 def _open_openvino(path, precision):
     # OpenVINO takes bfloat16 by itself on processors that have it.
     hint = {"float32": "f32", "mixed_bfloat16": "bf16"}[precision]
-    network = import_openvino().Core().compile_model(str(path), "CPU", {"INFERENCE_PRECISION_HINT": hint})
+    core = import_openvino().Core()
+    network = core.compile_model(str(path), "CPU", {"INFERENCE_PRECISION_HINT": hint})
     request = network.create_infer_request()
     return lambda lr: request.infer([lr], share_inputs=True)[0]
 
