@@ -110,6 +110,7 @@ def open_upscaler(choice: Choice, arguments: Any, progress: bool = False) -> Ups
             `--to_weights`.
     """
     from common import weights
+    from common.inference.forms.form import inference_form
     from common.inference.upscaler import Upscaler
 
     changes = _changes(choice, arguments.recursions)
@@ -117,8 +118,8 @@ def open_upscaler(choice: Choice, arguments: Any, progress: bool = False) -> Ups
     open_device(arguments.chip, arguments.precision)
     model = models.load(choice.path, scale=choice.scale, **changes)
     weights.assign(model, arrays)
-    return Upscaler(model, arguments.tile, arguments.tile_overlap, arguments.self_ensemble,
-                    progress)
+    return Upscaler(inference_form(model), arguments.tile, arguments.tile_overlap,
+                    arguments.self_ensemble, progress)
 
 
 def wrong_content(holds: str, wanted: str, flags: str) -> UserError:

@@ -58,11 +58,13 @@ def _bundled():
 
 def _open(name):
     """A `Network` for each scale of the weights that a name or a path names."""
+    from common.inference.forms.form import inference_form
+
     path = find(name)
     metadata = read_metadata(path)
     for scale in scale_tuple(metadata["scale"]):
         yield Network(Path(name).name, metadata["model"], CATALOGUE.get(str(name)), scale,
-                      Upscaler(models.load(path, scale=scale)))
+                      Upscaler(inference_form(models.load(path, scale=scale))))
 
 
 def _introduction(argv):

@@ -54,11 +54,14 @@ def export(model: Any, format: str, path: Any, tile: Optional[int] = None) -> fl
         UserError: an unknown format, a missing package, a path that holds something else, an
             impossible tile, or a difference above `TOLERANCE`.
     """
+    from common.inference.forms.form import inference_form
+
     check_target(format, path, tile)
     if isinstance(model.output, dict):
         raise UserError(f"{model.name} has several scales; load it with one of them")
     with FORMATS[format].atomic(path) as temporary:
-        FORMATS[format].write(model, temporary, **({} if tile is None else {"tile": tile}))
+        FORMATS[format].write(inference_form(model), temporary,
+                              **({} if tile is None else {"tile": tile}))
         difference = check(model, format, temporary)
         if not difference <= TOLERANCE:
             raise UserError(f"the {format} of {model.name} differs from Keras by {difference:.4f} "

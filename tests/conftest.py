@@ -27,7 +27,7 @@ SLOW_FILES = {
     "test_catalogue.py", "test_compact_weights.py", "test_compare.py", "test_convert_perceptual.py",
     "test_degradation.py", "test_edsr_network.py", "test_esrgan_modelzoo.py",
     "test_esrgan_network.py", "test_evaluate.py", "test_evaluate_many.py", "test_export.py",
-    "test_frozen.py", "test_gan.py", "test_gan_training.py", "test_interpolate.py",
+    "test_forms.py", "test_frozen.py", "test_gan.py", "test_gan_training.py", "test_interpolate.py",
     "test_layers_perceptual.py", "test_loop.py", "test_matrix.py", "test_modelarts_entry.py",
     "test_modelzoo_scripts.py", "test_npu_check.py", "test_odd_pictures.py",
     "test_perceptual_weight.py", "test_published.py", "test_run_faults.py", "test_source.py",

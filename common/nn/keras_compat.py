@@ -6,6 +6,7 @@ import contextlib
 import math
 import os
 import warnings
+from collections import namedtuple
 from collections.abc import Callable, Iterator, Sequence
 
 os.environ["KERAS_BACKEND"] = "tensorflow"  # a user's own keras.json may name another
@@ -127,8 +128,38 @@ def layer_variables(layer: keras.layers.Layer) -> list:
 
 
 def tf_variables(model: keras.Model) -> list[tf.Variable]:
-    """The `tf.Variable`s of a model, which an export must keep."""
-    return [variable.value if IS_KERAS_3 else variable for variable in model.variables]
+    """The `tf.Variable`s of a model or its inference form, which an export must keep."""
+    return [variable if isinstance(variable, tf.Variable) else variable.value
+            for variable in model.variables]
+
+
+# One call of a layer within a functional model; listed: its inputs are the elements of a list.
+Call = namedtuple("Call", "layer inputs outputs listed")
+
+
+def calls(model: keras.Model) -> Iterator[Call]:
+    """The calls of layers that make up a functional model, each after those that it needs.
+
+    Raises:
+        NotImplementedError: the model is not functional, or a layer takes more than tensors.
+    """
+    if not hasattr(model, "_nodes_by_depth"):
+        raise NotImplementedError(f"{model.name} is not a functional model")
+    for depth in sorted(model._nodes_by_depth, reverse=True):
+        for node in model._nodes_by_depth[depth]:
+            if node.is_input:
+                continue
+            if IS_KERAS_3:
+                layer, arguments = node.operation, node.arguments.args
+                inputs, options = node.input_tensors, node.arguments.kwargs
+            else:
+                layer, arguments = node.layer, node.call_args
+                inputs, options = node.keras_inputs, node.call_kwargs
+            listed = isinstance(arguments[0], (list, tuple))
+            if (len(arguments) != 1 or len(inputs) != (len(arguments[0]) if listed else 1)
+                    or any(value is not None for value in options.values())):
+                raise NotImplementedError(f"{layer.name} takes more than tensors")
+            yield Call(layer, list(inputs), tf.nest.flatten(node.outputs), listed)
 
 
 def build_optimizer(optimizer: keras.optimizers.Optimizer, variables: Sequence) -> None:

@@ -14,11 +14,11 @@ from common.cli import UserError
 from common.device.machine import processor_name
 from common.files import write_json
 from common.flags import OneLineParser
-from scripts.benchmark import gan, inference, loop, pipeline, training
+from scripts.benchmark import forms, gan, inference, loop, pipeline, training
 from scripts.benchmark.measuring import as_line
 
-MEASUREMENTS = {**inference.MEASUREMENTS, **training.MEASUREMENTS, **gan.MEASUREMENTS,
-                **pipeline.MEASUREMENTS, **loop.MEASUREMENTS}
+MEASUREMENTS = {**inference.MEASUREMENTS, **forms.MEASUREMENTS, **training.MEASUREMENTS,
+                **gan.MEASUREMENTS, **pipeline.MEASUREMENTS, **loop.MEASUREMENTS}
 
 
 def main(argv):

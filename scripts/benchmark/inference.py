@@ -32,6 +32,7 @@ def inference(name, arguments):
     Raises:
         UserError: an engine's image differs from the zoo's.
     """
+    from common.inference.forms.form import inference_form
     from common.inference.upscaler import Upscaler
 
     size = int(name.split("_")[1])
@@ -40,7 +41,8 @@ def inference(name, arguments):
     truth = Upscaler(plain).predict(image)
 
     def zoo(precision):
-        return partial(Upscaler(_network(precision, plain.get_weights())).predict, image)
+        network = inference_form(_network(precision, plain.get_weights()))
+        return partial(Upscaler(network).predict, image)
 
     rows = []
     for precision in PRECISIONS:

@@ -9,7 +9,7 @@ from common.cli import UserError
 from scripts.benchmark.engines import Unavailable
 
 PRECISIONS = ("float32", "bfloat16")
-PEERS = ("parts", "torch", "openvino")  # rows have a ratio to each of these
+PEERS = ("keras", "parts", "torch", "openvino")  # rows have a ratio to each of these
 SETTLE_SECONDS = 0.3  # longer than the previous engine's threads spin
 MAX_DIFFERENCE = {"float32": 0.02}  # of 255
 MIN_PSNR = {"bfloat16": 40.0}
@@ -76,12 +76,13 @@ def gather(makers):
     return engines, reasons
 
 
-def take_turns(engines, runs):
+def take_turns(engines, runs, settle=True):
     """Time the engines in turn; two warm-up calls of each do not count.
 
     Args:
         engines: dict of name -> function without arguments.
         runs: timed turns of each.
+        settle: wait before each turn, as engines with threads of their own need.
 
     Returns:
         `{name: [seconds of each turn]}`.
@@ -92,7 +93,7 @@ def take_turns(engines, runs):
     seconds = {name: [] for name in engines}
     for _ in range(runs):
         for name, run in engines.items():
-            time.sleep(SETTLE_SECONDS)
+            time.sleep(SETTLE_SECONDS * settle)
             began = time.perf_counter()
             run()
             seconds[name].append(time.perf_counter() - began)

@@ -78,7 +78,7 @@ def check_step(step, options, support):
                 before = _traces(step)
         found += _eager(eager, "a step")
         found += _retraced(step, before, f"{CALLS} steps with batches of one size")
-    return _check_traced(step, support, found)
+    return _check_traced(step, _models(step), support, found)
 
 
 def check_upscaling(model, support):
@@ -91,9 +91,10 @@ def check_upscaling(model, support):
     Returns:
         as `check_step`.
     """
+    from common.inference.forms.form import inference_form
     from common.inference.upscaler import Upscaler
 
-    upscale = Upscaler(model, tile=TILE, tile_overlap=OVERLAP, fixed=True)
+    upscale = Upscaler(inference_form(model), tile=TILE, tile_overlap=OVERLAP, fixed=True)
     window = 4 * (TILE + 2 * OVERLAP)
     upscale.predict(np.zeros((window, window, 3), np.float32))
     before = _traces(upscale)
@@ -101,16 +102,16 @@ def check_upscaling(model, support):
     with recorded() as eager:
         upscale.predict(np.zeros((TILE - 3, TILE // 2, 3), np.float32))
     found = _eager(eager, "a tile") + _retraced(upscale, before, "tiles of one size")
-    return _check_traced(upscale, support, found)
+    return _check_traced(upscale, [model], support, found)
 
 
-def _check_traced(runner, support, found):
-    """Add to the findings those in the graphs and layers that an object keeps."""
+def _check_traced(runner, networks, support, found):
+    """Add to the findings those in the graphs that an object keeps and in the networks' layers."""
     from scripts.npu_check.graphs import check_graph, operations
     from scripts.npu_check.layers import all_layers, check_layers
 
     layers = []
-    for model in _models(runner):
+    for model in networks:
         layers += all_layers(model)
     layers = list({id(layer): layer for layer in layers}.values())
     found, count, functions = list(found), Counter(), list(_functions(runner).values())

@@ -14,6 +14,8 @@ import pytest
 import models
 from common import weights
 from common.cli import UserError
+from common.inference.forms.form import inference_form
+from common.inference.forms.rewrites import RULES
 from common.inference.upscaler import Upscaler
 from common.nn.keras_compat import keras, set_seed, tf
 from common.training.losses import l1
@@ -163,10 +165,40 @@ def test_train_steps_lower_the_loss(case, photo):
     assert losses[-1] < 0.8 * losses[0], losses
 
 
+@pytest.fixture
+def shaken(case):
+    """The network with batch statistics, slopes and biases that are neither 0 nor 1."""
+    before, rng = case.model.get_weights(), np.random.default_rng(0)
+    case.model.set_weights([w + rng.uniform(0.001, 0.02, w.shape) for w in before])
+    yield case.model
+    case.model.set_weights(before)
+
+
+def agree(form, model, lr):
+    """Whether the form answers as its model does, to a thousandth of a grey level."""
+    expected = model(lr, training=False).numpy()
+    assert form is not model
+    return np.abs(form(lr).numpy() - expected).max() <= 1e-3 * max(1, np.abs(expected).max() / 255)
+
+
+@pytest.mark.parametrize("height, width", [(1, 1), (7, 2), (37, 53)])
+def test_the_inference_form_answers_as_the_trained_network(case, shaken, photo, height, width):
+    lr = np.stack([photo(height, width), photo()[-height:, -width:]]).astype("float32")
+    assert agree(inference_form(shaken), shaken, lr)
+
+
+@at_the_first_scale
+def test_the_inference_form_agrees_after_each_rule(case, shaken, photo):
+    lr = photo(13, 18)[None].astype("float32")
+    for count in range(len(RULES) + 1):
+        assert agree(inference_form(shaken, RULES[:count]), shaken, lr), RULES[:count]
+
+
 def test_tiles_give_the_whole_image(case, photo):
     lr = photo(61, 83)
-    tiled = Upscaler(case.model, tile=24)(lr).astype(int)
-    assert np.abs(case.upscale(lr).astype(int) - tiled).max() <= 1
+    whole = case.upscale(lr).astype(int)
+    for network in (case.model, inference_form(case.model)):
+        assert np.abs(whole - Upscaler(network, tile=24)(lr)).max() <= 1
 
 
 @at_the_first_scale

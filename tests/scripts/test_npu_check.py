@@ -48,7 +48,7 @@ def test_nothing_is_found_in_a_model_of_the_zoo(name):
     scales = [2, 3, 4] if name in ("bsrn", "vdsr") else [rows[0]["scale"]]
     assert [row["scale"] for row in rows if row["mode"] == "infer"] == scales
     for row in rows:  # the graph was really gone through
-        assert row["operations"] > 60 and row["kinds"] > 10
+        assert row["operations"] > 50 and row["kinds"] >= 10
 
 
 @ascend

@@ -23,7 +23,7 @@ from scripts.npu_check.support import read_support
 from scripts.upscale import main
 
 ROOT = Path(__file__).resolve().parents[3]
-TILE = 80
+TILE = 88
 SCALES = {"bsrn": 3, "edsr": 2, "esrgan": 2, "srcnn": 3, "srdrm": 2, "srgan": 4, "vdsr": 2}
 
 
