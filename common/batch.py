@@ -23,26 +23,35 @@ def add_size_option(parser: argparse.ArgumentParser) -> None:
                              f"{MAX_MEGAPIXELS}")
 
 
-def find_sources(inputs: list) -> list[Path]:
+def find_sources(inputs: list, recursive: bool = False, output: str | Path = "") -> list[Path]:
     """List the image files given as files or folders, each once.
+
+    Args:
+        inputs: files and folders.
+        recursive: include sub-folders, except `output` where that is one of them.
+        output: where results go.
 
     Raises:
         UserError: a folder has no images, or none of the files exists.
     """
     sources = []
     for item in map(Path, inputs):
-        sources += list_images(item) if item.is_dir() else [item]
+        sources += list_images(item, recursive) if item.is_dir() else [item]
+    output = Path(output).resolve()
+    if recursive and output not in {Path(item).resolve() for item in inputs}:
+        sources = [source for source in sources if output not in source.resolve().parents]
     if not any(source.exists() for source in sources):
         raise UserError(f"no such file: {sources[0]}")
     return list({source.resolve(): source for source in reversed(sources)}.values())[::-1]
 
 
-def plan(sources: list[Path], inputs: list, output: str | Path, scale: int,
-         suffix: str | None = None) -> list[tuple]:
+def plan(sources: list[Path], inputs: list, output: str | Path, scale: float,
+         suffix: str | None = None, ending: str | None = None) -> list[tuple]:
     """Choose the output file of each input, as a list of (source, target).
 
     If `output` has an image suffix, it is the file for the only input; otherwise it is a folder,
-    and the results are named `<name>_x<scale>`. Formats that are not written become PNG.
+    in which the results are named `<name>_x<scale>` and lie in the sub-folders that the inputs lie
+    in. Formats that are not written become PNG.
 
     Args:
         sources: the images, of `find_sources`.
@@ -50,6 +59,7 @@ def plan(sources: list[Path], inputs: list, output: str | Path, scale: int,
         output: a folder or an image file.
         scale: for the names, and how many times larger than the inputs results are at most.
         suffix: of all results; None: as `output` or the input has it.
+        ending: of the names in a folder, in place of `_x<scale>`.
 
     Raises:
         UserError: two results would share a name, or one would replace an input or could not be
@@ -72,7 +82,8 @@ def plan(sources: list[Path], inputs: list, output: str | Path, scale: int,
         targets = {}
         for source in sources:
             own = source.suffix if source.suffix.lower() in WRITTEN_SUFFIXES else ".png"
-            target = output / f"{source.stem}_x{scale}{suffix or own}"
+            name = source.stem + (f"_x{scale:g}" if ending is None else ending)
+            target = output / _below(source, inputs) / (name + (suffix or own))
             if target in targets:
                 raise UserError(f"{targets[target]} and {source} would both become {target}; "
                                 "write them into different folders")
@@ -86,12 +97,12 @@ def plan(sources: list[Path], inputs: list, output: str | Path, scale: int,
             height, width = read_size(source)
         except UserError:
             continue  # reported when it is read, so that the others are still done
-        check_writable(target, (scale * height, scale * width))
+        check_writable(target, (round(scale * height), round(scale * width)))
     return [(source, target) for target, source in targets.items()]
 
 
-def convert_each(work: list[tuple], convert: Callable) -> int:
-    """Convert each image, with a line for each and a progress bar for several.
+def convert_each(work: list[tuple], convert: Callable, skip_existing: bool = False) -> int:
+    """Convert each image, with a line for each, and a progress bar and a last line for several.
 
     An image that fails is told on stderr, and the others are still done.
 
@@ -99,15 +110,18 @@ def convert_each(work: list[tuple], convert: Callable) -> int:
         work: list of (source, target), of `plan`.
         convert: writes the target of `convert(source, target)` and returns the shapes of both
             images.
+        skip_existing: leave out those whose target exists.
 
     Returns:
         2 if an image failed, else 0.
     """
     from tqdm import tqdm
 
-    failed = 0
+    failed, written, start = 0, 0, time.perf_counter()
     with tqdm(work, "images", leave=False, disable=None if len(work) > 1 else True) as bar:
         for source, target in bar:
+            if skip_existing and target.exists():
+                continue
             begin = time.perf_counter()
             try:
                 before, after = convert(source, target)
@@ -120,7 +134,21 @@ def convert_each(work: list[tuple], convert: Callable) -> int:
             seconds = time.perf_counter() - begin
             bar.write(f"{source} {before[1]}x{before[0]} -> {target} {after[1]}x{after[0]}, "
                       f"{seconds:.1f} s")
+            written += 1
+    if len(work) > 1 or not failed + written:
+        skipped = len(work) - written - failed
+        print(f"{written} written" + f", {skipped} existed already" * bool(skipped)
+              + f", {failed} failed" * bool(failed)
+              + f", {time.perf_counter() - start:.1f} s")
     return 2 if failed else 0
+
+
+def _below(source, inputs):
+    """The folder of a source within the input folder that it was found in; else nothing."""
+    for folder in map(Path, inputs):
+        if folder in source.parents and folder.is_dir():
+            return source.parent.relative_to(folder)
+    return Path()
 
 
 def _is_other_image(path):

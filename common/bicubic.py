@@ -6,8 +6,14 @@ rounded and clipped in between. All weights are integers over a common denominat
 integer images are exact.
 """
 
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Iterator
+
 import numpy as np
 
+_RESIZED_ROWS = 64  # that are resized at a time
 TAPS = 5  # taps per phase when enlarging: the input pixels i-2 .. i+2 around pixel i
 BLOCK_BYTES = 1 << 19  # working memory for one block of rows, small enough for the CPU's cache
 
@@ -51,6 +57,63 @@ def upscale(image: np.ndarray, scale: int) -> np.ndarray:
         ValueError: the image is empty, or has another type or rank.
     """
     return _resize(np.asarray(image), _upscale_weights(scale), -(TAPS // 2), 1, 16 * scale**3)
+
+
+def resize(image: np.ndarray, size: tuple[int, int]) -> np.ndarray:
+    """Resize an image to any (height, width), smaller or larger, as `resized` does."""
+    image = np.asarray(image)
+    return np.concatenate(list(resized([image], image.shape, image.dtype, size)))
+
+
+def resized(bands: Iterable[np.ndarray], shape: tuple, dtype: np.dtype,
+            size: tuple[int, int]) -> Iterator[np.ndarray]:
+    """Resize an image that comes in bands of rows, and yield the result in bands.
+
+    For integer factors the result is that of `upscale` or `downscale`.
+
+    Args:
+        bands: its rows from top to bottom, uint8 or uint16.
+        shape, dtype: of the whole image, HxW or HxWxC.
+        size: (height, width) of the result.
+    """
+    down, across = (_resize_weights(old, new) for old, new in zip(shape[:2], size))
+    needed = np.maximum.accumulate(down[0].max(axis=1))  # rows before a result row can be made
+    held, first, done = np.empty((0, *shape[1:]), dtype), 0, 0
+    for band in bands:
+        held = np.concatenate([held, band])
+        ready = int(np.searchsorted(needed, first + len(held)))
+        for start in range(done, ready, _RESIZED_ROWS):
+            rows = slice(start, min(start + _RESIZED_ROWS, ready))
+            part = _weighted(held, down[0][rows] - first, down[1][rows], 0)
+            yield _weighted(part, *across, 1)
+        done = ready
+        if done < len(needed):
+            unused = int(down[0][done:].min()) - first
+            held, first = held[unused:].copy(), first + unused
+
+
+def _resize_weights(old, new):
+    """(positions, weights), both [new, taps]: of the old pixels that make each new one."""
+    ratio = old / new
+    stretch = max(ratio, 1)
+    centres = (np.arange(new) + 0.5) * ratio - 0.5
+    taps = math.ceil(4 * stretch) + 2
+    places = np.floor(centres - 2 * stretch).astype(int)[:, None] + np.arange(taps)
+    d = np.abs(centres[:, None] - places) / stretch
+    weights = np.where(d <= 1, 1.5 * d**3 - 2.5 * d**2 + 1,
+                       np.where(d < 2, -0.5 * d**3 + 2.5 * d**2 - 4 * d + 2, 0))
+    return np.clip(places, 0, old - 1), weights / weights.sum(axis=1, keepdims=True)
+
+
+def _weighted(image, places, weights, axis):
+    """Weighted sums of rows (axis 0) or columns, rounded and clipped."""
+    total = 0
+    for place, weight in zip(places.T, weights.T):
+        if weight.any():
+            shape = [-1 if i == axis else 1 for i in range(image.ndim)]
+            total = total + image.take(place, axis) * weight.reshape(shape)
+    # Halves go up, as in the sums of integers, whatever the error of the floats.
+    return np.clip(np.floor(total + (0.5 + 1e-6)), 0, np.iinfo(image.dtype).max).astype(image.dtype)
 
 
 def upscale_kernel(scale: int) -> np.ndarray:

@@ -30,8 +30,11 @@ class ImageKind:
     duration: float | None = None
     plays: int = 0
 
-    def losses(self, path: str | Path, used: str) -> list[str]:
-        """Lines about what of a file is not in the pixels; `used` says what is done with them."""
+    def losses(self, path: str | Path, used: str, pictures: int = 1) -> list[str]:
+        """Lines about what of a file is not in the pixels.
+
+        `used` says what is done with so many of its pictures: with one, or with all.
+        """
         several = "pages" if self.format == "TIFF" else "frames"
         lines = [f"{path} holds {self.pictures} {several}; the first is {used}"]
-        return lines[:self.pictures > 1] + [f"{path}: {note}" for note in self.notes]
+        return lines[:self.pictures > pictures] + [f"{path}: {note}" for note in self.notes]

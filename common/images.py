@@ -24,6 +24,7 @@ from common.picture_file import WRITTEN_SUFFIXES, PictureFile, check_writable
 IMAGE_SUFFIXES = WRITTEN_SUFFIXES | {".gif", ".avif", ".jp2", ".ppm", ".tga"}
 MAX_MEGAPIXELS = 200  # of an image that is read, unless `at_most` says otherwise
 
+_ANIMATIONS = ("PNG", "WEBP", "GIF", "AVIF")
 _limits = [MAX_MEGAPIXELS]  # the last counts
 _SMALL = 2 ** 24  # pixels; so many are read from however few bytes
 # A JPEG has at least one bit for 64 pixels; the others are known for flat colour only.
@@ -33,14 +34,14 @@ _OTHERS_PER_BYTE = 10_000
 log = logging.getLogger("sr_zoo")
 
 
-def list_images(folder: str | Path) -> list[Path]:
-    """List the image files of a folder by name, without sub-folders and hidden files.
+def list_images(folder: str | Path, recursive: bool = False) -> list[Path]:
+    """List the image files of a folder by name, without hidden files; sub-folders if `recursive`.
 
     Raises:
         UserError: the folder does not exist or has no images.
     """
     folder = existing_folder(folder)
-    images = find_images(folder)
+    images = find_images(folder, recursive)
     if not images:
         inside = sorted(path.name for path in folder.iterdir() if path.is_dir())
         hint = f"; its sub-folders are {', '.join(inside[:8])}" if inside else ""
@@ -48,11 +49,12 @@ def list_images(folder: str | Path) -> list[Path]:
     return images
 
 
-def find_images(folder: str | Path) -> list[Path]:
+def find_images(folder: str | Path, recursive: bool = False) -> list[Path]:
     """List the image files of an existing folder by name; the list may be empty."""
-    return sorted(path for path in Path(folder).iterdir()
-                  if path.suffix.lower() in IMAGE_SUFFIXES
-                  and not path.name.startswith(".") and path.is_file())
+    folder = Path(folder)
+    return sorted(path for path in (folder.rglob("*") if recursive else folder.iterdir())
+                  if path.suffix.lower() in IMAGE_SUFFIXES and path.is_file()
+                  and not any(part.startswith(".") for part in path.relative_to(folder).parts))
 
 
 def read_size(path: str | Path) -> tuple[int, int]:
@@ -151,10 +153,39 @@ def read_image(path: str | Path) -> tuple[np.ndarray, ImageKind]:
         else:
             with Opened(path) as image:
                 array, kind = with_pillow.read_first(path, image, _checked_header(path, image))
-        array = np.ascontiguousarray(array[..., 0] if array.shape[2:] == (1,) else array)
-        channels = 1 if array.ndim == 2 else array.shape[-1]
-        return array, kind if colour.fits(kind.icc_profile, channels) else replace(
-            kind, icc_profile=None)
+        return _fitting(array, kind)
+
+
+def read_pictures(path: str | Path) -> Iterator[tuple[np.ndarray, ImageKind]]:
+    """Yield all frames of an animation, all pages of a TIFF file, or the one picture of another.
+
+    Each is what `read_image` would return for it, the frames of one shape and of 8 bits. The
+    `ImageKind` says how many there are, and how long a frame is shown.
+
+    Raises:
+        UserError: as `read_image`.
+    """
+    with _explained(path):
+        if tiff.is_tiff(path):
+            _check_size(path, *tiff.read_size(path))
+            for array, kind in tiff.read_pages(path):
+                yield _fitting(array, kind)
+            return
+        with Opened(path) as image:
+            if image.format in _ANIMATIONS and getattr(image, "n_frames", 1) > 1:
+                header = _checked_header(path, image)
+                for array, kind in with_pillow.read_frames(path, image, header):
+                    yield _fitting(array, kind)
+                return
+    yield read_image(path)
+
+
+def _fitting(array, kind):
+    """Contiguous, grey as HxW, and without a profile of other colours."""
+    array = np.ascontiguousarray(array[..., 0] if array.shape[2:] == (1,) else array)
+    channels = 1 if array.ndim == 2 else array.shape[-1]
+    return array, kind if colour.fits(kind.icc_profile, channels) else replace(
+        kind, icc_profile=None)
 
 
 def write_image(path: str | Path, array: np.ndarray, kind: ImageKind | None = None) -> None:

@@ -45,7 +45,9 @@ def check_writable(path: str | Path, shape: tuple[int, ...]) -> None:
 def holds_several(path: str | Path, kind: ImageKind) -> bool:
     """Whether a format holds all pictures of a file of this kind: frames in time, or pages."""
     suffix = Path(path).suffix.lower()
-    return suffix in _TIFF or (suffix in (".png", ".webp") and kind.duration is not None)
+    if kind.duration is not None:
+        return suffix in _TIFF or suffix in (".png", ".webp")
+    return kind.format == "TIFF" and suffix in _TIFF
 
 
 class PictureFile:

@@ -8,6 +8,8 @@ from __future__ import annotations
 import io
 import logging
 import zlib
+from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -51,11 +53,30 @@ def read_first(path: str | Path) -> tuple[np.ndarray, ImageKind]:
         UserError: its kind of pixels cannot be read, or data are missing.
     """
     with _opened(path) as file:
-        page = file.pages[0]
-        layout = read_layout(page, path)
-        samples = _samples(layout, page, file.filehandle)
-        pages = len(file.pages) + len(layout.sub_pages)
-        described = not (page.is_shaped or page.is_imagej or page.is_ome)
+        return _read(path, file, file.pages[0])
+
+
+def read_pages(path: str | Path) -> Iterator[tuple[np.ndarray, ImageKind]]:
+    """Yield every page as `read_first` does; smaller versions of a page are left out.
+
+    Raises:
+        UserError: as `read_first`.
+    """
+    with _opened(path) as file:
+        pages = len(file.pages)
+        for page in file.pages:
+            array, kind = _read(path, file, page)
+            if kind.pictures > pages:
+                note = f"{kind.pictures - pages} pictures inside a page are left out"
+                kind = replace(kind, notes=(*kind.notes, note))
+            yield array, replace(kind, pictures=pages)
+
+
+def _read(path, file, page):
+    layout = read_layout(page, path)
+    samples = _samples(layout, page, file.filehandle)
+    pages = len(file.pages) + len(layout.sub_pages)
+    described = not (page.is_shaped or page.is_imagej or page.is_ome)
     array, profile, notes = in_colour(layout, samples)
     dpi = layout.dpi
     if layout.orientation >= 5 and dpi:

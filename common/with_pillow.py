@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -51,6 +53,33 @@ def read_first(path: str | Path, image: Image.Image,
     kind = ImageKind(image.format, profile, exif.without_orientation(data), dpi, pictures,
                      tuple(notes))
     return exif.upright(array, turned), kind
+
+
+def read_frames(path: str | Path, image: Image.Image,
+                header: png.PngHeader | None) -> Iterator[tuple[np.ndarray, ImageKind]]:
+    """Yield the frames of an animation as `read_first` does, all of one shape, of 8 bits.
+
+    Arguments and errors are those of `read_first`.
+    """
+    _, kind = read_first(path, image, header)
+    data = image.info.get("exif") or None
+    mode = "RGBA" if image.format == "GIF" else _wanted_mode(image, None)
+    # A PNG may have a picture for programs that show no animations.
+    first, count = int(image.info.get("default_image", False)), image.n_frames
+    loop = image.info.get("loop")
+    if image.format == "GIF":  # it says how often to repeat, if at all
+        loop = 1 if loop is None else loop and loop + 1
+    notes = kind.notes
+    if header is not None and header.depth == 16:
+        mode = {"I;16": "L"}.get(mode, mode)
+        notes = (*notes, "its 16 bits per channel are read as 8")
+    for number in range(first, count):
+        image.seek(number)
+        image.load()
+        array = _to_uint(pixels(image if image.mode == mode else image.convert(mode)), path)
+        yield exif.upright(array, exif.orientation(data)), replace(
+            kind, pictures=count - first, duration=float(image.info.get("duration") or 0),
+            plays=loop or 0, notes=notes)
 
 
 def _bits(path, name):

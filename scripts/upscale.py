@@ -4,14 +4,18 @@ import logging
 import sys
 from contextlib import contextmanager
 
+from jsonargparse.typing import restricted_number_type
+
 from common.batch import convert_each, find_sources, plan
 from common.cli import UserError, run_command
 from common.device.quiet import quiet_tensorflow
 from common.files import make_folder
 from common.flags import OneLineParser
-from common.images import at_most, read_image
+from common.images import at_most
+from common.inference.enlarge import enlarge_file
 from common.inference.upscaler import ALPHAS
-from common.picture_file import PictureFile
+from common.picture_file import QUALITY
+from common.piped import piped
 from models.choose import (
     add_network_options,
     add_weights_options,
@@ -20,21 +24,25 @@ from models.choose import (
     wrong_content,
 )
 
+_Factor = restricted_number_type("_Factor", float, [(">", 0), ("<=", 64)])
+_Quality = restricted_number_type("_Quality", int, [(">=", 1), ("<=", 100)])
+
 
 def main(argv):
     """Run the command; returns 2 if an input could not be enlarged."""
     arguments = _parser().read(argv)
-    with at_most(arguments.max_megapixels):
+    with at_most(arguments.max_megapixels), piped(
+            arguments.inputs, arguments.output, _suffix(arguments)) as (inputs, output):
+        arguments.inputs, arguments.output = inputs, output
         return _run(arguments)
 
 
 def _run(arguments):
-    sources = find_sources(arguments.inputs)
+    sources = find_sources(arguments.inputs, arguments.recursive, arguments.output)
     if arguments.frozen:
         return _with_frozen_graph(sources, arguments)
     choice = choose_weights(arguments)
-    work = plan(sources, arguments.inputs, arguments.output, choice.scale)
-    make_folder(work[0][1].parent)
+    work = _plan(sources, arguments, choice.scale)
     return _enlarge(work, open_upscaler(choice, arguments, progress=True), arguments)
 
 
@@ -53,8 +61,7 @@ def _with_frozen_graph(sources, arguments):
         raise wrong_content(holds, arguments.model, "--model or --frozen")
     if arguments.scale not in (None, graph.scale):
         raise wrong_content(holds, f"x{arguments.scale}", "--scale or --frozen")
-    work = plan(sources, arguments.inputs, arguments.output, graph.scale)
-    make_folder(work[0][1].parent)
+    work = _plan(sources, arguments, graph.scale)
     with _log_shown():
         upscaler = frozen.FrozenUpscaler(graph, arguments.chip, arguments.precision_mode,
                                          arguments.self_ensemble, progress=True)
@@ -77,21 +84,46 @@ def _log_shown():
         log.setLevel(level)
 
 
+def _suffix(arguments):
+    return arguments.format and f".{arguments.format}"
+
+
+def _plan(sources, arguments, scale):
+    work = plan(sources, arguments.inputs, arguments.output, arguments.outscale or scale,
+                _suffix(arguments), arguments.suffix)
+    make_folder(work[0][1].parent)
+    return work
+
+
 def _enlarge(work, upscaler, arguments):
     from tqdm import tqdm
 
     upscaler.alpha = arguments.alpha
 
     def enlarge(source, target):
-        image, kind = read_image(source)
-        for line in kind.losses(source, "enlarged"):
-            tqdm.write(line, file=sys.stderr)
-        after = tuple(upscaler.scale * side for side in image.shape[:2])
-        with PictureFile(target) as file:
-            file.picture((*after, *image.shape[2:]), image.dtype, upscaler.bands(image), kind)
-        return image.shape, after
+        return enlarge_file(source, target, upscaler, arguments.outscale, arguments.quality,
+                            lambda line: tqdm.write(line, file=sys.stderr))
 
-    return convert_each(work, enlarge)
+    return convert_each(work, enlarge, arguments.skip_existing)
+
+
+def _add_file_options(parser):
+    parser.add_argument("--recursive", action="store_true",
+                        help="include sub-folders; the results lie in the same sub-folders of OUT")
+    parser.add_argument("--outscale", type=_Factor, metavar="F",
+                        help="how many times larger the results are, such as 3.3: the network's "
+                             "result is resized by bicubic interpolation; default: its scale")
+    parser.add_argument("--format", choices=("png", "jpg", "webp", "tif", "bmp"),
+                        help="format of the results; default: that of OUT or of the input")
+    parser.add_argument("--quality", type=_Quality, default=QUALITY, metavar="N",
+                        help=f"quality of JPEG and WebP, 1 to 100; default: {QUALITY}")
+    parser.add_argument("--suffix", metavar="TEXT",
+                        help="end of the results' names in a folder; default: _x and the scale")
+    existing = parser.add_mutually_exclusive_group()
+    existing.add_argument("--skip_existing", action="store_true",
+                          help="leave out inputs whose results exist")
+    existing.add_argument("--overwrite", action="store_true",
+                          help="replace results that exist, which is the default")
 
 
 # Options that are fixed in a frozen graph.
@@ -104,10 +136,14 @@ def _parser():
         prog="python -m scripts.upscale",
         description="Enlarge images. Grey or colour, alpha, bit depth (8 or 16), colour profile, "
                     "EXIF and resolution (DPI) are kept; the result is upright. CMYK and Lab "
-                    "become sRGB. GIF, AVIF, JPEG 2000, PPM and TGA become PNG.")
-    parser.add_argument("inputs", nargs="+", metavar="IN", help="image files or folders")
+                    "become sRGB. GIF, AVIF, JPEG 2000, PPM and TGA become PNG. All frames of an "
+                    "animation are enlarged, and all pages of a TIFF file.")
+    parser.add_argument("inputs", nargs="+", metavar="IN",
+                        help="image files or folders; -: one image from standard input")
     parser.add_argument("-o", "--output", required=True, metavar="OUT",
-                        help="folder to write to, or an image file if there is one input file")
+                        help="folder to write to, or an image file if there is one input file; "
+                             "-: standard output")
+    _add_file_options(parser)
     add_weights_options(parser)
     parser.add_argument("--frozen", metavar="PB",
                         help="run a graph written by scripts.export --format frozen_pb in a "

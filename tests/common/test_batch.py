@@ -55,6 +55,7 @@ def test_one_bad_image_does_not_stop_the_others(capsys):
 
     assert convert_each([("good", "1"), ("bad", "2"), ("large", "3"), ("fine", "4")], convert) == 2
     out, err = capsys.readouterr()
-    assert [line[:-7] for line in out.splitlines()] == ["good 3x2 -> 1 6x4", "fine 3x2 -> 4 6x4"]
+    assert [line[:-7] for line in out.splitlines()] == [
+        "good 3x2 -> 1 6x4", "fine 3x2 -> 4 6x4", "2 written, 2 failed"]
     assert err == "error: bad is no image\nerror: large: out of memory: no room\n"
     assert convert_each([("good", "1")], convert) == 0

@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from common import bicubic
 from common.bicubic import crop_to_multiple, downscale, upscale, upscale_kernel
 
 
@@ -121,3 +122,26 @@ def test_a_2k_photograph_takes_well_below_a_second(shared):
     start = time.perf_counter()
     upscale(downscale(image, 2), 2)
     assert time.perf_counter() - start < 1.5  # measured: 0.1 to 0.15 s
+
+
+@pytest.mark.parametrize("dtype", [np.uint8, np.uint16])
+@pytest.mark.parametrize("scale", [2, 3, 4])
+def test_any_size_agrees_with_integer_factors(dtype, scale):
+    image = np.random.RandomState(2).randint(0, np.iinfo(dtype).max + 1, (24, 36, 3)).astype(dtype)
+    larger = bicubic.upscale(image, scale)
+    np.testing.assert_array_equal(bicubic.resize(image, larger.shape[:2]), larger)
+    smaller = bicubic.downscale(image, scale)
+    np.testing.assert_array_equal(bicubic.resize(image, smaller.shape[:2]), smaller)
+    np.testing.assert_array_equal(bicubic.resize(image, (24, 36)), image)
+
+
+@pytest.mark.parametrize("size", [(79, 50), (30, 99), (1, 1), (200, 7)])
+@pytest.mark.parametrize("shape", [(47, 31), (47, 31, 4)])
+def test_resizing_in_bands_is_resizing_the_whole(size, shape):
+    image = np.random.RandomState(2).randint(0, 256, shape).astype(np.uint8)
+    whole = bicubic.resize(image, size)
+    assert whole.shape == (*size, *shape[2:])
+    for heights in ([1] * 47, [20, 3, 24], [46, 1]):
+        bands = np.split(image, np.cumsum(heights)[:-1])
+        found = list(bicubic.resized(bands, shape, np.uint8, size))
+        np.testing.assert_array_equal(np.concatenate(found), whole)

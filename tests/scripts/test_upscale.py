@@ -1,10 +1,12 @@
 """`scripts.upscale`: kinds of files, names, mistakes, memory."""
 
+import io
 import sys
 from pathlib import Path
 
 import numpy as np
 import pytest
+import tifffile
 from PIL import Image
 
 import models
@@ -47,7 +49,9 @@ def test_a_folder_of_all_kinds_with_a_broken_file(call, edsr_x2, tmp_path):
         sr, _ = read_image(tmp_path / "out" / f"{Path(name).stem}_x2{Path(name).suffix}")
         assert sr.dtype == image.dtype
         assert sr.shape == (2 * image.shape[0], 2 * image.shape[1], *image.shape[2:])
-    assert len(out.splitlines()) == len(images) and "13x10 -> " in out and "26x20" in out
+    assert len(out.splitlines()) == len(images) + 1
+    assert out.splitlines()[-1].startswith("7 written, 1 failed, ")
+    assert "13x10 -> " in out and "26x20" in out
 
 
 def test_one_file_keeps_its_profile_and_is_the_networks_result(call, edsr_x2, tmp_path):
@@ -129,11 +133,11 @@ def test_images_above_a_stated_size_are_refused(edsr_x2, tmp_path, monkeypatch, 
 
 def test_what_is_left_out_of_a_file_is_told(edsr_x2, tmp_path, capsys):
     frames = [Image.fromarray(noise(9, 7, 3) // (n + 1)) for n in range(3)]
-    for name in ("anim.png", "anim.webp", "anim.gif", "pages.tif", "two.jpg"):
-        options = {"lossless": True} if name == "anim.webp" else {"format": "MPO"} \
-            if name == "two.jpg" else {}
+    for name, target in (("anim.gif", "a.jpg"), ("pages.tif", "a.png"), ("two.jpg", "a.tif")):
+        options = {"format": "MPO"} if name == "two.jpg" else {}
         frames[0].save(tmp_path / name, save_all=True, append_images=frames[1:], **options)
-        assert main(["--weights", str(edsr_x2), str(tmp_path / name), "-o", str(tmp_path)]) == 0
+        assert main(["--weights", str(edsr_x2), str(tmp_path / name), "-o",
+                     str(tmp_path / target)]) == 0
         several = "pages" if name == "pages.tif" else "frames"
         assert capsys.readouterr().err == (
             f"{tmp_path / name} holds 3 {several}; the first is enlarged\n")
@@ -187,7 +191,7 @@ def test_memory_that_is_exhausted_is_told(edsr_x2, tmp_path, monkeypatch, capsys
     def read(path):
         raise MemoryError("Unable to allocate 8.00 GiB")
 
-    monkeypatch.setattr("scripts.upscale.read_image", read)
+    monkeypatch.setattr("common.inference.enlarge.read_pictures", read)
     Image.fromarray(noise(5, 5)).save(tmp_path / "a.png")
     assert main(["--weights", str(edsr_x2), str(tmp_path / "a.png"), "-o", str(tmp_path)]) == 2
     error = capsys.readouterr().err
@@ -224,3 +228,147 @@ def test_a_large_photograph_stays_within_memory(run, tmp_path):
     assert 1e8 / 1024 < int(result.stdout.split("KiB")[-1]) < 2.1e9 / 1024
     with Image.open(tmp_path / "sr.jpg") as result:
         assert result.size == (3000, 2000)
+
+
+@pytest.fixture
+def upscaler(edsr_x2):
+    from common.inference.upscaler import Upscaler
+
+    return Upscaler(models.load(edsr_x2))
+
+
+@pytest.mark.parametrize("name, result, alpha", [
+    ("a.png", "a_x2.png", True), ("a.webp", "a_x2.webp", False), ("a.gif", "a_x2.png", True),
+    ("a.png", "a_x2.tif", True)])
+def test_every_frame_is_enlarged_and_shown_as_long(edsr_x2, upscaler, tmp_path, name, result,
+                                                   alpha, capsys):
+    frames = [Image.fromarray(noise(9, 7, 3) // (n + 1)) for n in range(3)]
+    if name == "a.webp":  # which halves the resolution of colours
+        frames = [frame.convert("L").convert("RGB") for frame in frames]
+    if alpha:
+        frames[1].putalpha(Image.fromarray(np.uint8(noise(9, 7) > 90) * 255))
+        frames[0], frames[2] = frames[0].convert("RGBA"), frames[2].convert("RGBA")
+    options = {"lossless": True} if name == "a.webp" else {"disposal": 2}
+    frames[0].save(tmp_path / name, save_all=True, append_images=frames[1:],
+                   duration=[40, 100, 70], loop=3, **options)
+    with Image.open(tmp_path / name) as file:
+        plays, shown = file.info["loop"] + (name == "a.gif"), []
+        for n in range(3):
+            file.seek(n)
+            shown.append(np.array(file.convert("RGBA" if alpha else "RGB")))
+    assert main(["--weights", str(edsr_x2), str(tmp_path / name), "-o", str(tmp_path / "out"),
+                 "--format", result[-3:] if result[-4] == "." else "webp", "--quality", "100"]) == 0
+    assert capsys.readouterr().err == ""
+    with Image.open(tmp_path / "out" / result) as file:
+        assert file.n_frames == 3
+        for n, frame in enumerate(shown):
+            file.seek(n)
+            file.load()
+            if not result.endswith(".tif"):
+                assert file.info["duration"] == [40, 100, 70][n] and file.info["loop"] == plays
+            expected = upscaler(frame).astype(int)
+            error = np.abs(np.array(file.convert("RGBA" if alpha else "RGB")) - expected)
+            assert error.max() == 0 if not result.endswith("webp") else error.mean() < 8
+
+
+def test_every_page_is_enlarged_as_it_is(edsr_x2, upscaler, tmp_path):
+    pages = [noise(9, 7, 3), noise(5, 12), noise(6, 6, 3, dtype=np.uint16)]
+    with tifffile.TiffWriter(tmp_path / "a.tif") as file:
+        for page in pages:
+            file.write(page, photometric="rgb" if page.ndim == 3 else "minisblack")
+    assert main(["--weights", str(edsr_x2), str(tmp_path / "a.tif"), "-o", str(tmp_path)]) == 0
+    with tifffile.TiffFile(tmp_path / "a_x2.tif") as file:
+        assert len(file.pages) == 3
+        for found, page in zip(file.pages, pages):
+            np.testing.assert_array_equal(found.asarray(), upscaler(page))
+
+
+def test_a_damaged_page_leaves_no_file(edsr_x2, tmp_path, capsys):
+    frames = [Image.fromarray(noise(90, 70, 3) // (n + 1)) for n in range(3)]
+    frames[0].save(tmp_path / "a.tif", save_all=True, append_images=frames[1:])
+    data = bytearray((tmp_path / "a.tif").read_bytes())
+    with tifffile.TiffFile(tmp_path / "a.tif") as file:
+        at = file.pages[2].tags["StripByteCounts"].valueoffset
+    data[at:at + 4] = bytes([9, 0, 0, 0])
+    (tmp_path / "a.tif").write_bytes(data)
+    assert main(["--weights", str(edsr_x2), str(tmp_path / "a.tif"), "-o",
+                 str(tmp_path / "out")]) == 2
+    assert "a.tif as an image: data are missing" in capsys.readouterr().err
+    assert list((tmp_path / "out").iterdir()) == []
+
+
+def test_sub_folders_are_mirrored(edsr_x2, tmp_path, capsys):
+    names = ["a.png", "one/a.png", "one/two/b.jpg", ".hidden/c.png", "one/.d.png"]
+    for name in names:
+        write_image(tmp_path / "in" / name, noise(6, 5, 3))
+    out = tmp_path / "in" / "out"
+    for _ in range(2):  # its own results are no inputs the second time
+        assert main(["--weights", str(edsr_x2), str(tmp_path / "in"), "-o", str(out),
+                     "--recursive", "--suffix", "_big", "--format", "png"]) == 0
+        assert sorted(str(path.relative_to(out)) for path in out.rglob("*.*")) == [
+            "a_big.png", "one/a_big.png", "one/two/b_big.png"]
+
+
+@pytest.mark.parametrize("outscale", ["3.3", "1.5", "0.4", "2"])
+def test_outscale_resizes_the_networks_result(edsr_x2, upscaler, tmp_path, outscale):
+    from common import bicubic
+
+    image = noise(21, 13, 4)
+    write_image(tmp_path / "a.png", image)
+    assert main(["--weights", str(edsr_x2), str(tmp_path / "a.png"), "-o", str(tmp_path),
+                 "--outscale", outscale]) == 0
+    size = [round(float(outscale) * side) for side in (21, 13)]
+    np.testing.assert_array_equal(read_image(tmp_path / f"a_x{outscale}.png")[0],
+                                  bicubic.resize(upscaler(image), size))
+
+
+def test_existing_results_are_skipped_or_replaced(edsr_x2, tmp_path, capsys):
+    for name in "abc":
+        write_image(tmp_path / f"{name}.png", noise(6, 5, 3))
+    (tmp_path / "out").mkdir()
+    (tmp_path / "out" / "a_x2.png").write_bytes(b"mine")
+    command = ["--weights", str(edsr_x2), str(tmp_path), "-o", str(tmp_path / "out")]
+    assert main([*command, "--skip_existing"]) == 0
+    assert (tmp_path / "out" / "a_x2.png").read_bytes() == b"mine"
+    assert capsys.readouterr().out.splitlines()[-1].startswith("2 written, 1 existed already, ")
+    assert main([*command, "--skip_existing"]) == 0
+    assert capsys.readouterr().out.startswith("0 written, 3 existed already, ")
+    assert main([*command, "--overwrite"]) == 0
+    assert read_image(tmp_path / "out" / "a_x2.png")[0].shape == (12, 10, 3)
+
+
+@pytest.mark.parametrize("arguments, words", [
+    (["--quality", "0"], "quality"), (["--outscale", "-1"], "outscale"),
+    (["--format", "gif"], "format"), (["--skip_existing", "--overwrite"], "not allowed with")])
+def test_options_of_files_that_cannot_be(edsr_x2, tmp_path, arguments, words):
+    write_image(tmp_path / "a.png", noise(6, 5, 3))
+    with pytest.raises(UserError, match=words):
+        main(["--weights", str(edsr_x2), str(tmp_path / "a.png"), "-o", str(tmp_path / "b.png"),
+              *arguments])
+    assert not (tmp_path / "b.png").exists()
+
+
+def stream(data=b""):
+    """Standard input or output with bytes beneath."""
+    return io.TextIOWrapper(io.BytesIO(data))
+
+
+@pytest.mark.parametrize("suffix", [".png", ".jpg"])
+def test_standard_input_and_output(edsr_x2, upscaler, tmp_path, monkeypatch, capsys, suffix):
+    write_image(tmp_path / f"a{suffix}", noise(6, 5, 3))
+    monkeypatch.setattr(sys, "stdin", stream((tmp_path / f"a{suffix}").read_bytes()))
+    monkeypatch.setattr(sys, "stdout", stream())
+    assert main(["--weights", str(edsr_x2), "-", "-o", "-"]) == 0
+    assert "5x6 -> " in capsys.readouterr().err
+    (tmp_path / "piped").write_bytes(sys.stdout.buffer.getvalue())
+    main(["--weights", str(edsr_x2), str(tmp_path / f"a{suffix}"), "-o",
+          str(tmp_path / f"b{suffix}")])
+    assert (tmp_path / "piped").read_bytes() == (tmp_path / f"b{suffix}").read_bytes()
+
+
+def test_standard_input_that_is_no_image(edsr_x2, monkeypatch, capsys):
+    monkeypatch.setattr(sys, "stdin", stream(b"nothing"))
+    monkeypatch.setattr(sys, "stdout", stream())
+    assert main(["--weights", str(edsr_x2), "-", "-o", "-", "--format", "jpg"]) == 2
+    assert sys.stdout.buffer.getvalue() == b""
+    assert "not an image, or damaged" in capsys.readouterr().err
