@@ -167,8 +167,9 @@ class OneLineParser(jsonargparse.ArgumentParser):
         message = one_line(message)
         wrong = re.search(r'key "([^"]+)": (.*)', message)
         if wrong:
-            what = re.sub(r"<class '(\w+)'>", r"\1", wrong.group(2))
-            what = re.sub(r"typing\.Literal\[(.*?)\]", r"value out of \1", what)
+            what = wrong.group(2).replace("<class 'collections.abc.Sequence'>", "list as [1,2]")
+            what = re.sub(r"<class '(\w+)'>", r"\1", what)
+            what = re.sub(r"typing(?:_extensions)?\.Literal\[(.*?)\]", r"value out of \1", what)
             choice = re.search(r"\[(?:NoneType, )?value out of ([^\]]*?)(?:, NoneType)?\]"
                                r".*Given value: (.*)", what)
             if choice:  # an option that may be left out
@@ -211,7 +212,7 @@ def _parser(options_class, prog, presets, description, epilog):
         parser.add_argument("--preset", type=str, default=None,
                             help=f"start from a set of options: {', '.join(_names(presets))}")
     groups = {}
-    parser.joint = "tuple" in str(options_class.__annotations__.get("scale"))
+    parser.joint = "Tuple" in str(options_class.__annotations__.get("scale"))
     for field in dataclasses.fields(options_class):
         groups.setdefault(group_of(options_class, field.name), []).append(field)
     own = groups.pop(None, [])

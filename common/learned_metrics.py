@@ -12,7 +12,7 @@ from common.metrics import check_same_shape, cropped_rgb
 SMALLEST = {"lpips": 32, "niqe": 96}
 
 
-@functools.cache
+@functools.lru_cache(None)
 def open_metric(name: str) -> Callable:
     """Build a pyiqa metric on the CPU; pyiqa downloads its weights the first time.
 

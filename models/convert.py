@@ -8,10 +8,12 @@ another network. The scale is a number, a tuple for a file that fits each of the
 single scale have `_x2` etc. in their names), or None if the file does not contain it.
 """
 
+from __future__ import annotations
+
 from collections.abc import Callable
 from pathlib import Path
 from types import ModuleType
-from typing import Any, Optional, Union
+from typing import Any
 
 import models
 from common.cli import UserError, one_line
@@ -28,8 +30,8 @@ def converters() -> dict[str, ModuleType]:
     return {name: module for name, module in found.items() if module}
 
 
-def convert(name: str, source: Union[str, Path], output: Union[str, Path],
-            scale: Union[int, tuple, None] = None, report: Optional[Callable] = None,
+def convert(name: str, source: str | Path, output: str | Path,
+            scale: int | tuple | None = None, report: Callable | None = None,
             **options: Any) -> Any:
     """Convert a file and write the result.
 

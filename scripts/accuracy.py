@@ -77,7 +77,7 @@ trained, with its command: `models/<model>/weights/README.md`.
 Made on {datetime.date.today()} on {processor_name()} by
 
 ```bash
-{shlex.join(["python", "-m", "scripts.accuracy", *argv])}
+{" ".join(map(shlex.quote, ["python", "-m", "scripts.accuracy", *argv]))}
 ```
 """
 

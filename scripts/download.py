@@ -1,5 +1,7 @@
 """Download data sets and weights: `python -m scripts.download`."""
 
+from __future__ import annotations
+
 from collections import namedtuple
 from collections.abc import Sequence
 from pathlib import Path

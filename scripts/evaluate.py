@@ -1,10 +1,12 @@
 """Measure networks or bicubic on data sets: `python -m scripts.evaluate`."""
 
+from __future__ import annotations
+
 import tempfile
 import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any, Optional
+from typing import Any
 
 import numpy as np
 
@@ -54,7 +56,7 @@ def main(argv):
 
 
 def evaluate(upscale: Callable, pairs: Sequence, scale: int, channel: str = "y",
-             crop_border: Optional[int] = None, names: Sequence[str] = ("psnr", "ssim"),
+             crop_border: int | None = None, names: Sequence[str] = ("psnr", "ssim"),
              save_images: Any = None) -> list[dict]:
     """Enlarge the LR images of pairs and compare the results with the HR images.
 

@@ -124,9 +124,7 @@ def missing(stack, files):
                     continue
                 name = spec.split("==")[0].strip().lower()
                 if spec and name != "tensorflow" and not has(MODULES.get(name, name)):
-                    # The other stacks' pins are of versions for Python 3.9 and newer.
-                    pinned = stack == "tf1" or sys.version_info >= (3, 9)
-                    lacking.append(spec if pinned else name)
+                    lacking.append(spec)
     return lacking
 
 

@@ -5,7 +5,8 @@
 # error, a crash of pytest and a complaint of ruff each count as failed; above it stand each stack's
 # numbers and the reasons for what was skipped, and after each stack its 15 slowest tests.
 # Without a Python for the ascend stack the main stack runs alone; with CI=true that is a failure.
-# Where a Python 3.7 is found, frozen graphs are run on TensorFlow 1.15 as well.
+# Where a Python 3.7 is found, frozen graphs are run on TensorFlow 1.15 as well, and the zoo on
+# TensorFlow 2.6.5 there.
 set -euo pipefail
 
 here="${BASH_SOURCE[0]%/*}"
@@ -91,16 +92,18 @@ if [ "$quick" = 0 ] && bash scripts/setup.sh --stack ascend --test --find >/dev/
   ascend_python="$(bash scripts/setup.sh --stack ascend --test --python)"
 fi
 
-SR_ZOO_TF1_PYTHON=""
-if [ "$quick" = 1 ]; then
-  : # no test asks for it
-elif bash scripts/setup.sh --stack tf1 --find >/dev/null 2>"$work/tf1"; then
-  SR_ZOO_TF1_PYTHON="$(bash scripts/setup.sh --stack tf1 --python)" ||
-    lines+=("tf1: the environment could not be made (above)") # its tests fail with CI=true, else are skipped
-else
-  lines+=("tf1: no frozen graph was run on TensorFlow 1.15: $(sed -n 's/^error: //p' "$work/tf1")")
-fi
-export SR_ZOO_TF1_PYTHON
+for stack in tf1 ascend37; do
+  python=""
+  if [ "$quick" = 1 ]; then
+    : # no test asks for it
+  elif bash scripts/setup.sh --stack "$stack" --find >/dev/null 2>"$work/$stack"; then
+    python="$(bash scripts/setup.sh --stack "$stack" --python)" ||
+      lines+=("$stack: the environment could not be made (above)") # its tests fail with CI=true, else are skipped
+  else
+    lines+=("$stack: not run: $(sed -n 's/^error: //p' "$work/$stack")")
+  fi
+  export "SR_ZOO_$(tr '[:lower:]' '[:upper:]' <<<"$stack")_PYTHON=$python"
+done
 
 check_style "$main_python"
 # The stacks run side by side, as each leaves a core idle half of the time; the output of ascend's

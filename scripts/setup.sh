@@ -4,10 +4,11 @@ set -euo pipefail
 
 usage() {
   cat <<'TXT'
-usage: bash scripts/setup.sh [--stack main|ascend|tf1] [--test] [--python | --find]
+usage: bash scripts/setup.sh [--stack main|ascend|ascend37|tf1] [--test] [--python | --find]
 
   --stack main     .venv: Python 3.11 to 3.13, requirements.txt (GPU and CPU; the default)
-  --stack ascend   .venv-ascend: Python 3.9, requirements-npu.txt (TensorFlow 2.6.5, for an NPU)
+  --stack ascend   .venv-ascend: Python 3.7 to 3.9, requirements-npu.txt (TensorFlow 2.6.5, for an NPU)
+  --stack ascend37 .venv-ascend37: the same on Python 3.7, with which the tests check the oldest
   --stack tf1      .venv-tf1: Python 3.7, requirements-tf1.txt (TensorFlow 1.15; it only runs frozen
                    graphs, with which the tests check that these load there)
   --test           with the packages of requirements-test.txt (not for tf1)
@@ -26,7 +27,7 @@ stack=main test=0 print=0 find=0
 while [ $# -gt 0 ]; do
   case "$1" in
     --stack=*) stack="${1#*=}" ;;
-    --stack) [ $# -gt 1 ] || fail "--stack needs a value: main, ascend or tf1"; stack="$2"; shift ;;
+    --stack) [ $# -gt 1 ] || fail "--stack needs a value: main, ascend, ascend37 or tf1"; stack="$2"; shift ;;
     --test) test=1 ;;
     --python) print=1 ;;
     --find) find=1 ;;
@@ -43,11 +44,13 @@ case "$stack" in
   main) venv="$root/.venv" requirements="$root/requirements.txt"
         versions="3.13 3.12 3.11" wanted="3.11, 3.12 or 3.13" ;;
   ascend) venv="$root/.venv-ascend" requirements="$root/requirements-npu.txt"
-          versions="3.9" wanted="3.9" ;;
+          versions="3.9 3.8 3.7" wanted="3.7, 3.8 or 3.9" ;;
+  ascend37) venv="$root/.venv-ascend37" requirements="$root/requirements-npu.txt"
+            versions="3.7" wanted="3.7" ;;
   tf1) venv="$root/.venv-tf1" requirements="$root/requirements-tf1.txt"
        versions="3.7" wanted="3.7"
        [ "$test" = 0 ] || fail "--stack tf1 has no test packages; leave out --test" ;;
-  *) fail "no stack $stack; choose main, ascend or tf1" ;;
+  *) fail "no stack $stack; choose main, ascend, ascend37 or tf1" ;;
 esac
 stamp="$venv/.sr-zoo" log="$venv/setup.log"
 
@@ -281,7 +284,7 @@ elif [ -n "$lacking" ]; then
 fi
 write_stamp "$base" "$mode"
 rm -f "$venv/.sr-zoo-unfinished"
-if [ "$stack" = ascend ]; then # tried now and remembered in the environment, not in the first command
+if [ "${stack#ascend}" != "$stack" ]; then # tried now and remembered in the environment, not in the first command
   onednn="$("$venv/bin/python" -m common.device.onednn 2>>"$log" </dev/null)" || onednn=""
   [ -z "$onednn" ] || say "$onednn"
 fi

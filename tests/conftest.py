@@ -36,7 +36,8 @@ SLOW_FILES = {
     "test_vdsr_convert.py"}
 MAIN_FIXTURES = {"torch", "torch_file", *SHELL_FIXTURES}
 # Whoever asks for one of these starts a process.
-PROCESS_FIXTURES = {"run", "start", "fork", "forked", "other_python", "tf1_python", *SHELL_FIXTURES}
+PROCESS_FIXTURES = {"run", "start", "fork", "forked", "other_python", "tf1_python", "python37",
+                    *SHELL_FIXTURES}
 
 
 def pytest_configure():
@@ -241,14 +242,26 @@ def other_python():
 @pytest.fixture(scope="session")
 def tf1_python():
     """The interpreter of the tf1 stack, which `scripts/run_tests.sh` makes from a Python 3.7."""
-    path = os.environ.get("SR_ZOO_TF1_PYTHON")
+    return python_of("tf1")
+
+
+@pytest.fixture(scope="session")
+def python37():
+    """The same of the ascend stack on Python 3.7."""
+    return python_of("ascend37")
+
+
+def python_of(stack):
+    """The interpreter of a stack that only some tests use; they are skipped where it is not."""
+    name = f"SR_ZOO_{stack.upper()}_PYTHON"
+    path = os.environ.get(name)
     if not path:
         setup = subprocess.run(
-            ["bash", str(ROOT / "scripts" / "setup.sh"), "--stack", "tf1", "--find"],
+            ["bash", str(ROOT / "scripts" / "setup.sh"), "--stack", stack, "--find"],
             capture_output=True, text=True)
         assert setup.returncode or os.environ.get("CI") != "true", (
-            "there is a Python 3.7, but SR_ZOO_TF1_PYTHON names no interpreter of the tf1 stack")
-        pytest.skip("SR_ZOO_TF1_PYTHON names no interpreter of the tf1 stack"
+            f"there is a Python 3.7, but {name} names no interpreter of the {stack} stack")
+        pytest.skip(f"{name} names no interpreter of the {stack} stack"
                     + (f" ({setup.stderr.strip()})" if setup.returncode else ""))
     return path
 

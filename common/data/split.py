@@ -99,7 +99,7 @@ def hold_out(pairs: list) -> tuple:
     return pairs[:-count] or pairs, pairs[-count:]
 
 
-@functools.cache
+@functools.lru_cache(None)
 def log_once(text: str, level: int = logging.INFO) -> None:
     """Log a line only the first time: a joint model opens its set once for each scale."""
     log.log(level, text)

@@ -152,7 +152,10 @@ def meet(rank: int, size: int, host: str, port: int, first_port: int,
 
 def _receive(size, host, port, first_port, until):
     hosts, lines = {0: host}, []
-    with socket.create_server(("", port)) as server:
+    with socket.socket() as server:
+        server.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        server.bind(("", port))
+        server.listen()
         while len(hosts) < size:
             left = until - time.monotonic()
             if left <= 0:

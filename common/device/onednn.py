@@ -22,6 +22,7 @@ from pathlib import Path
 from common.cli import UserError
 from common.device.machine import processor_fields, processor_name
 from common.files import cache_folder, write_text
+from common.python37 import installed_version
 
 VARIABLE = "TF_ENABLE_ONEDNN_OPTS"
 # "<version of TensorFlow> <value of VARIABLE> <why it is 0>", set with VARIABLE. Child processes
@@ -164,16 +165,10 @@ def processor() -> str:
 
 def tensorflow_version() -> str | None:
     """The version of the TensorFlow that is installed; None where its metadata does not say."""
-    try:
-        from importlib.metadata import version
-    except ImportError:  # Python 3.7
-        def version(name):
-            import pkg_resources
-
-            return pkg_resources.get_distribution(name).version
     for name in _NAMES:
-        with contextlib.suppress(Exception):  # it is not there, or its metadata are broken
-            return version(name)
+        with contextlib.suppress(Exception):  # its metadata are broken
+            if installed_version(name):
+                return installed_version(name)
     return None
 
 

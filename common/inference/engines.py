@@ -15,6 +15,7 @@ import numpy as np
 
 from common.cli import UserError, require_packages, unknown
 from common.device.session import cores
+from common.python37 import installed_version
 
 Run = Callable[[np.ndarray], np.ndarray]  # float32 NHWC to float32 NHWC
 
@@ -33,9 +34,7 @@ class Engine:
     @property
     def version(self) -> str:
         """The installed version."""
-        from importlib.metadata import version
-
-        return version(self.pip)
+        return installed_version(self.pip)
 
 
 def open_engine(name: str, path: str | os.PathLike, precision: str = "float32") -> Run:

@@ -60,8 +60,8 @@ def enter() -> None:
 def program_python() -> str:
     """This Python if it can run the zoo, else that of an environment which setup.sh has made."""
     lacking = [name for name in MODULES if importlib.util.find_spec(name) is None]
-    why = "is older than Python 3.9"
-    if sys.version_info >= (3, 9):  # noqa: UP036 - this module runs on any Python 3
+    why = "is older than Python 3.7"
+    if sys.version_info >= (3, 7):  # noqa: UP036 - this module runs on any Python 3
         if not lacking:
             return sys.executable
         why = f"lacks {', '.join(lacking)}"

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import contextlib
-import math
+import functools
+import operator
 import os
 import warnings
 from collections import namedtuple
@@ -79,7 +80,7 @@ def at_most(elements: int) -> Iterator[None]:
     def add_weight(layer, *args, **kwargs):
         nonlocal left
         shape = kwargs.get("shape") or next((a for a in args if isinstance(a, (tuple, list))), ())
-        left -= math.prod(shape)
+        left -= functools.reduce(operator.mul, shape, 1)
         if left < 0 or min(shape, default=0) < 0:
             raise ValueError(f"it describes a network of more than {elements:,} numbers")
         return original(layer, *args, **kwargs)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from typing import Callable, Sequence
 
 from common.device.chip import in_float32
 from common.nn.keras_compat import tf

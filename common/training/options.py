@@ -5,7 +5,7 @@ learnt.
 """
 
 from dataclasses import dataclass, fields, make_dataclass
-from typing import Any, Literal, Optional
+from typing import Any, Optional, Sequence, Tuple
 
 from jsonargparse.typing import (
     NonNegativeFloat,
@@ -19,6 +19,7 @@ from jsonargparse.typing import (
 from common.device.chip_options import OPTIONS
 from common.flags import option
 from common.images import MAX_MEGAPIXELS
+from common.python37 import Literal
 
 Schedule = Literal["constant", "exponential", "staircase", "halve", "cosine"]
 Loss = Literal["l1", "mse", "charbonnier"]
@@ -26,7 +27,8 @@ Reduction = Literal["bicubic", "bilinear", "nearest", "area"]
 Channel = Literal["rgb", "y", "gray"]
 Clip = Literal["none", "global_norm", "norm", "value", "adjustable"]
 Decay = restricted_number_type("Decay", float, [(">=", 0), ("<", 1)])
-Steps = tuple[PositiveInt, ...]
+Steps = Sequence[PositiveInt]  # jsonargparse for Python 3.7 refuses an empty tuple
+Several = Tuple[PositiveInt, ...]
 
 
 @dataclass
@@ -132,7 +134,7 @@ class OptimisationOptions:
     restarts: NonNegativeInt = option(0, "cosine: number of warm restarts, equally spaced")
     periods: Steps = option((), "cosine, in place of --restarts: steps of each period; their sum "
                                 "is the steps of the run, e.g. [250000,250000]")
-    restart_weights: tuple[PositiveFloat, ...] = option((), "cosine: factor of the highest rate in "
+    restart_weights: Sequence[PositiveFloat] = option((), "cosine: factor of the highest rate in "
                                                             "each of the --periods")
     min_learning_rate: NonNegativeFloat = option(0.0, "lowest learning rate")
     warmup_steps: NonNegativeInt = option(0, "steps of linear warm-up")

@@ -62,7 +62,10 @@ def crop_sheet(rows, side=96, zoom=3):
         a uint8 RGB array.
     """
     cell, gap, header = side * zoom, 8, 24
-    font = ImageFont.load_default(size=15)
+    try:
+        font = ImageFont.load_default(size=15)
+    except TypeError:  # before Pillow 10.1; Python 3.7 has 9.5
+        font = ImageFont.load_default()
     columns = max(len(images) for _, _, images in rows)
     sheet = Image.new("RGB", (columns * (cell + gap) + gap,
                               len(rows) * (cell + header + gap) + gap), "white")

@@ -1,7 +1,9 @@
 """What a model's `train.py` tells the training: its options, its step, the words of its log."""
 
+from __future__ import annotations
+
 from dataclasses import dataclass
-from typing import Any, Callable, Optional
+from typing import Any, Callable
 
 from common.training.lines import Lines
 
@@ -35,5 +37,5 @@ class Recipe:
     build_step: Callable
     lines: type = Lines
     plan: Callable = _one_run
-    on_save: Optional[Callable] = None
+    on_save: Callable | None = None
     translate: Callable = _unchanged

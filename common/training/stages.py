@@ -3,12 +3,13 @@
 from dataclasses import dataclass, fields, replace
 from functools import partial
 from pathlib import Path
-from typing import Literal, Optional
+from typing import Optional, Tuple
 
 from jsonargparse.typing import NonNegativeFloat, PositiveFloat, PositiveInt
 
 from common.cli import UserError
 from common.flags import about, option
+from common.python37 import Literal
 from common.scales import scale_name
 from common.training.options import Clip, Decay, Loss, Schedule, Steps, TrainOptions
 from common.training.run_folder import default_folder
@@ -31,8 +32,8 @@ class GanOptions:
         None, "VGG19 weights of Keras, without top; default: "
               "h5/vgg19_weights_tf_dim_ordering_tf_kernels_notop.h5, else Keras's download",
         free=True)
-    vgg_layers: tuple[str, ...] = gan_option(("conv5_4",), "which features, e.g. [conv2_2,conv5_4]")
-    vgg_layer_weights: tuple[PositiveFloat, ...] = gan_option((1.0,), "a weight for each of these")
+    vgg_layers: Tuple[str, ...] = gan_option(("conv5_4",), "which features, e.g. [conv2_2,conv5_4]")
+    vgg_layer_weights: Tuple[PositiveFloat, ...] = gan_option((1.0,), "a weight for each of these")
     vgg_before_relu: bool = gan_option(False, "take the features before the activation")
     vgg_feature_scale: PositiveFloat = gan_option(1 / 12.75, "factor of all features")
     gan_loss: Literal["vanilla", "lsgan", "wgan_gp", "ragan"] = gan_option("vanilla",

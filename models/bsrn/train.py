@@ -20,7 +20,7 @@ from jsonargparse.typing import NonNegativeInt, PositiveFloat, PositiveInt
 from common.cli import run_command
 from common.flags import option
 from common.training.lines import Lines
-from common.training.options import Clip, Schedule, Steps, TrainOptions
+from common.training.options import Clip, Schedule, Several, TrainOptions
 from common.training.recipe import Recipe
 from models.command import training_command
 
@@ -29,7 +29,7 @@ from models.command import training_command
 class BsrnOptions(TrainOptions):
     """The paper's BSRN: x2, x3 and x4 in one network, a million steps with one scale per step."""
 
-    scale: Union[PositiveInt, Steps] = option((2, 3, 4), "how many times larger: one of 2, 3, 4, "
+    scale: Union[PositiveInt, Several] = option((2, 3, 4), "how many times larger: one of 2, 3, 4, "
                                                          "or several as [2,3,4]")
     num_features: PositiveInt = option(64, "feature channels, c in the paper")
     num_states: PositiveInt = option(64, "state channels, s in the paper")

@@ -6,17 +6,18 @@ jsonargparse checks and converts single values. Nesting is resolved here, since 
 
 import ast
 from dataclasses import MISSING, dataclass, field, fields
-from typing import Literal, get_args, get_origin
+from typing import Dict, List
 
 import yaml
 from jsonargparse import ArgumentError, ArgumentParser
 from jsonargparse.typing import NonNegativeInt, PositiveInt
 
 from common.cli import UserError, did_you_mean, one_line
+from common.python37 import Literal, get_args, get_origin
 
 KINDS = {PositiveInt: "a whole number of at least 1", NonNegativeInt: "a whole number, 0 or more",
-         float: "a number", bool: "true or false", str: "text", list[float]: "a list of numbers",
-         list[PositiveInt]: "a list of whole numbers", dict[str, float]: "named numbers"}
+         float: "a number", bool: "true or false", str: "text", List[float]: "a list of numbers",
+         List[PositiveInt]: "a list of whole numbers", Dict[str, float]: "named numbers"}
 
 
 class Block:

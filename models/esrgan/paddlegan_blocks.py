@@ -4,11 +4,12 @@ The spellings are PaddleGAN's, `visiual_interval` included.
 """
 
 from dataclasses import MISSING
-from typing import Literal, Optional
+from typing import Dict, List, Optional
 
 from jsonargparse.typing import NonNegativeInt, PositiveInt
 
 from common.cli import UserError
+from common.python37 import Literal
 from models.esrgan.blocks import Block, sets
 
 Count, Number, Truth, Text = Optional[PositiveInt], Optional[float], Optional[bool], Optional[str]
@@ -58,7 +59,7 @@ class PerceptualCriterion(Block):
     ONLY = {"vgg_type": "vgg19", "use_input_norm": True, "norm_img": False, "style_weight": 0,
             "criterion": "l1"}
     name: Literal["PerceptualLoss"]
-    layer_weights: dict[str, float]
+    layer_weights: Dict[str, float]
     perceptual_weight: Number = sets("perceptual_weight", default=1.0)
     pretrained: Text = sets(None, note="not used: VGG19's weights are Keras's, see --vgg_weights")
 
@@ -154,14 +155,14 @@ class Preprocess(Block):
             "key": ("lq", "gt")}
     name: Literal[tuple(OWN)]
     backend: Text = None
-    pipeline: Optional[list[Step]] = None
+    pipeline: Optional[List[Step]] = None
 
 
 class SRDataset(Block):
     name: Literal["SRDataset"]
     gt_folder: str
     lq_folder: str
-    preprocess: list[Preprocess]
+    preprocess: List[Preprocess]
     batch_size: Count = None
     num_workers: Optional[NonNegativeInt] = None
     use_shared_memory: Truth = None
@@ -201,10 +202,10 @@ class LrScheduler(Block):
             "CosineAnnealingRestartLR": ("learning_rate", "periods")}
     name: Optional[Literal[tuple(OWN)]] = sets("lr_schedule", SCHEDULES)
     learning_rate: Number = sets("learning_rate")
-    milestones: Optional[list[PositiveInt]] = sets("halve_at")
+    milestones: Optional[List[PositiveInt]] = sets("halve_at")
     gamma: float = 0.1
-    periods: Optional[list[PositiveInt]] = sets("periods")
-    restart_weights: Optional[list[float]] = None
+    periods: Optional[List[PositiveInt]] = sets("periods")
+    restart_weights: Optional[List[float]] = None
     eta_min: Number = None
 
     def translate(self, notes):
@@ -254,7 +255,7 @@ class Validate(Block):
     interval: Count = sets("val_every")
     save_img: Truth = sets(None, note="the first images are compared in <output_dir>/samples; "
                                       "python -m scripts.evaluate --save_images saves all")
-    metrics: Optional[dict[str, Metric]] = None
+    metrics: Optional[Dict[str, Metric]] = None
 
 
 class LogConfig(Block):
@@ -282,9 +283,9 @@ class PaddleGan(Block):
     find_unused_parameters: Truth = None
     enable_visualdl: Truth = sets(None, note="TensorBoard logs are always written, in "
                                              "<output_dir>/logs")
-    export_model: Optional[list[ExportModel]] = None
+    export_model: Optional[List[ExportModel]] = None
     lr_scheduler: Optional[LrScheduler] = None
-    optimizer: Optional[dict[Literal["optimG", "optimD"], Adam]] = None
+    optimizer: Optional[Dict[Literal["optimG", "optimD"], Adam]] = None
     validate: Optional[Validate] = None
     log_config: Optional[LogConfig] = None
     snapshot_config: Optional[SnapshotConfig] = None

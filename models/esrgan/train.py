@@ -13,12 +13,12 @@ if __package__ in (None, ""):  # started as a file: python models/esrgan/train.p
     enter()
 
 from dataclasses import dataclass
-from typing import Literal
 
 from jsonargparse.typing import NonNegativeFloat, NonNegativeInt, PositiveFloat, PositiveInt
 
 from common.cli import run_command
 from common.flags import option
+from common.python37 import Literal
 from common.training.recipe import Recipe
 from common.training.stages import AdversarialOptions, plan_stages
 from models.command import training_command

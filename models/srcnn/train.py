@@ -13,13 +13,14 @@ if __package__ in (None, ""):  # started as a file: python models/srcnn/train.py
     enter()
 
 from dataclasses import dataclass
-from typing import Literal, Optional
+from typing import Optional
 
 from jsonargparse.typing import NonNegativeInt, PositiveFloat, PositiveInt
 
 from common.cli import run_command
 from common.flags import option
-from common.training.options import Channel, Loss, Steps, TrainOptions
+from common.python37 import Literal
+from common.training.options import Channel, Loss, Several, TrainOptions
 from common.training.recipe import Recipe
 from models.command import training_command
 
@@ -31,8 +32,8 @@ class SrcnnOptions(TrainOptions):
     LUMA = True
 
     scale: PositiveInt = option(3)
-    kernels: Steps = option((9, 5, 5), "sizes of the three kernels: [9,1,5], [9,3,5] or [9,5,5]")
-    num_filters: Steps = option((64, 32), "feature channels after the first and second layer")
+    kernels: Several = option((9, 5, 5), "sizes of the three kernels: [9,1,5], [9,3,5] or [9,5,5]")
+    num_filters: Several = option((64, 32), "feature channels after the first and second layer")
     batch_size: PositiveInt = option(128)
     patch_size: PositiveInt = option(11, "side of a low-resolution patch, pixels (the paper's 33 "
                                          "pixels are after enlargement)")

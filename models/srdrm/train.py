@@ -13,12 +13,13 @@ if __package__ in (None, ""):  # started as a file: python models/srdrm/train.py
     enter()
 
 from dataclasses import dataclass, replace
-from typing import Literal, Optional
+from typing import Optional
 
 from jsonargparse.typing import NonNegativeFloat, NonNegativeInt, PositiveFloat, PositiveInt
 
 from common.cli import run_command
 from common.flags import option
+from common.python37 import Literal
 from common.training.options import Channel
 from common.training.recipe import Recipe
 from common.training.stages import AdversarialOptions, plan_stages

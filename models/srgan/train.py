@@ -13,12 +13,13 @@ if __package__ in (None, ""):  # started as a file: python models/srgan/train.py
     enter()
 
 from dataclasses import dataclass
-from typing import Literal, Optional
+from typing import Optional
 
 from jsonargparse.typing import NonNegativeInt, PositiveInt
 
 from common.cli import run_command
 from common.flags import option
+from common.python37 import Literal
 from common.training.lines import Lines
 from common.training.options import Loss
 from common.training.recipe import Recipe

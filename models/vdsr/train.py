@@ -13,13 +13,14 @@ if __package__ in (None, ""):  # started as a file: python models/vdsr/train.py
     enter()
 
 from dataclasses import dataclass
-from typing import Literal, Optional, Union
+from typing import Optional, Union
 
 from jsonargparse.typing import NonNegativeFloat, NonNegativeInt, PositiveFloat, PositiveInt
 
 from common.cli import run_command
 from common.flags import option
-from common.training.options import Channel, Clip, Loss, Schedule, Steps, TrainOptions
+from common.python37 import Literal
+from common.training.options import Channel, Clip, Loss, Schedule, Several, TrainOptions
 from common.training.recipe import Recipe
 from models.command import training_command
 
@@ -30,7 +31,7 @@ class VdsrOptions(TrainOptions):
 
     LUMA = True
 
-    scale: Union[PositiveInt, Steps] = option((2, 3, 4), "how many times larger: one of 2, 3, 4, "
+    scale: Union[PositiveInt, Several] = option((2, 3, 4), "how many times larger: one of 2, 3, 4, "
                                                          "or several as [2,3,4]")
     num_layers: PositiveInt = option(20, "convolutions")
     num_filters: PositiveInt = option(64, "feature channels")

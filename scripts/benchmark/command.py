@@ -14,6 +14,7 @@ from common.cli import UserError
 from common.device.machine import processor_name
 from common.files import write_json
 from common.flags import OneLineParser
+from common.python37 import installed_version
 from scripts.benchmark import forms, gan, inference, loop, pipeline, training
 from scripts.benchmark.measuring import as_line
 
@@ -65,12 +66,8 @@ def _parse(argv):
 
 def describe_machine(threads):
     """What the figures depend on: the CPU, the threads and the versions of the engines."""
-    from importlib import metadata
-
     found = {"cpu": processor_name(), "threads": threads, "python": sys.version.split()[0]}
     for name in ("tensorflow", "tensorflow-cpu", "keras", "torch", "onnxruntime", "openvino"):
-        try:
-            found[name] = metadata.version(name)
-        except metadata.PackageNotFoundError:
-            continue
+        if installed_version(name):
+            found[name] = installed_version(name)
     return found

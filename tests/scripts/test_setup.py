@@ -166,6 +166,19 @@ def test_ascend_stack_is_another_environment(machine):
     assert not machine.venv.exists()
 
 
+@pytest.mark.parametrize("version, takes", [("3.10.4", "no"), ("3.9.2", "ascend"),
+                                            ("3.8.18", "ascend"), ("3.7.5", "ascend ascend37"),
+                                            ("3.6.15", "no")])
+def test_the_ascend_stack_takes_python_37_to_39(machine, version, takes):
+    machine.python(version=version)
+    for stack in ("ascend", "ascend37"):
+        if stack in takes.split():
+            assert machine.run(f"--stack={stack}", "--find").out == f"{machine.bin}/python3\n"
+        else:
+            wanted = "3.7, 3.8 or 3.9" if stack == "ascend" else "3.7"
+            assert f"no Python {wanted} found ({version} " in machine.refuses(f"--stack={stack}")
+
+
 def test_tf1_stack_is_one_for_tests_with_the_tensorflow_that_is_asked_for(machine):
     machine.python()
     assert f"no Python 3.7 found (3.11.7 ({machine.bin}/python3))" in machine.refuses("--stack=tf1")
@@ -255,7 +268,7 @@ def test_says_why_pip_failed_and_mends_it_next_time(machine, says, error):
 
 def test_says_what_it_was_called_with_wrongly(machine):
     assert "--fast" in machine.refuses("--fast")
-    assert "choose main, ascend or tf1" in machine.refuses("--stack", "npu")
+    assert "choose main, ascend, ascend37 or tf1" in machine.refuses("--stack", "npu")
     assert "needs a value" in machine.refuses("--stack")
 
 
