@@ -271,8 +271,8 @@ if [ "$mode" = full ]; then
   sed "s/^tensorflow==/$flavour==/" "$requirements" >"$venv/requirements.txt"
   arguments=(-r "$venv/requirements.txt")
   [ "$test" = 0 ] || arguments+=(-r "$root/requirements-test.txt")
-  say "installing $(grep '==' "$venv/requirements.txt" | grep -v '^#' | tr '\n' ' ')" \
-    "(takes minutes; log: $log)"
+  say "installing $(grep -m 1 '^tensorflow.*==' "$venv/requirements.txt") and what else" \
+    "$requirements lists (takes minutes; log: $log)"
   unset PYTHONPATH PYTHONHOME # what they offer now may be gone when the environment is used
   pip "${arguments[@]}" || explain "cannot install the packages of $requirements"
 elif [ -n "$lacking" ]; then
