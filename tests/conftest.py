@@ -25,7 +25,7 @@ SHELL_FIXTURES = {"checkout", "fake", "machine", "zoo"}
 SLOW_FILES = {
     "test_accuracy.py", "test_adding_a_model.py", "test_benchmark.py", "test_benchmark_gan.py",
     "test_catalogue.py", "test_compact_weights.py", "test_compare.py", "test_convert_perceptual.py",
-    "test_degradation.py", "test_edsr_network.py", "test_esrgan_modelzoo.py",
+    "test_degradation.py", "test_described.py", "test_edsr_network.py", "test_esrgan_modelzoo.py",
     "test_esrgan_network.py", "test_evaluate.py", "test_evaluate_many.py", "test_export.py",
     "test_forms.py", "test_frozen.py", "test_gan.py", "test_gan_training.py", "test_interpolate.py",
     "test_layers_perceptual.py", "test_loop.py", "test_matrix.py", "test_modelarts_entry.py",

@@ -11,7 +11,6 @@ import shlex
 import shutil
 import subprocess
 import sys
-from pathlib import Path
 
 import numpy as np
 import pytest
@@ -458,4 +457,3 @@ def test_the_folders_and_files_of_the_table_are_there():
     text = (ROOT / "docs" / "commands.md").read_text()
     assert all((ROOT / folder).is_dir() for folder in re.findall(r"`cd (\S+)`", text))
     assert os.access(str(ROOT / "models" / "edsr" / "scripts" / "test.sh"), os.X_OK)
-    assert not list(Path(ROOT / "models").rglob("output"))
