@@ -174,6 +174,15 @@ def find(name: Union[str, Path]) -> Path:
     return _fetched(entry)
 
 
+def licence(path: Union[str, Path]) -> Optional[str]:
+    """The licence of weights that the zoo has or has fetched; None for any other file."""
+    for entry in CATALOGUE.values():
+        file = {"bundled": lambda e: HERE / e.file, "fetched": _cached}.get(entry.kind)
+        if file and file(entry).resolve() == Path(path).resolve():
+            return entry.licence
+    return None
+
+
 def bundled(model: Optional[str], scale: int) -> Path:
     """The first bundled weights of a model, or of any, at a scale.
 
@@ -189,10 +198,14 @@ def bundled(model: Optional[str], scale: int) -> Path:
                     "file, or a name of python -m scripts.download --list")
 
 
-def _fetched(entry):
+def _cached(entry):
     # A new pin is a new file: the hash of what was converted is part of its name.
     pin = list(entry.members.values())[0][:8]
-    path = cache_folder() / f"{entry.name}-{pin}.h5"
+    return cache_folder() / f"{entry.name}-{pin}.h5"
+
+
+def _fetched(entry):
+    path = _cached(entry)
     if path.is_file():
         return path
     folder = make_folder(path.parent)

@@ -276,16 +276,43 @@ def torch():
 def open_export():
     """An exported network as a function, by what its users would take: `open_export(format, path)`.
     """
-    def opened(format, path):
-        if format == "onnx":
-            import onnxruntime
-
-            session = onnxruntime.InferenceSession(str(path), providers=["CPUExecutionProvider"])
-            return lambda lr: session.run(None, {"lr": lr})[0]
+    def saved_model(path):
         import tensorflow as tf
 
         module = tf.saved_model.load(str(path))
         return lambda lr: module.signatures["serving_default"](lr=tf.constant(lr))["sr"].numpy()
+
+    def onnx(path):
+        import onnxruntime
+
+        session = onnxruntime.InferenceSession(str(path), providers=["CPUExecutionProvider"])
+        return lambda lr: session.run(None, {"lr": lr})[0]
+
+    def openvino(path):
+        import openvino
+
+        network = openvino.Core().compile_model(str(path), "CPU", {
+            "INFERENCE_PRECISION_HINT": "f32"})
+        return lambda lr: network({"lr": lr})["sr"]
+
+    def litert(path):
+        import tensorflow as tf
+
+        interpreter = tf.lite.Interpreter(str(path))
+        before = interpreter.get_input_details()[0]["index"]
+
+        def run(lr):
+            interpreter.resize_tensor_input(before, lr.shape)
+            interpreter.allocate_tensors()
+            interpreter.set_tensor(before, lr)
+            interpreter.invoke()
+            return interpreter.get_tensor(interpreter.get_output_details()[0]["index"])
+        return run
+
+    readers = {"saved_model": saved_model, "onnx": onnx, "openvino": openvino, "litert": litert}
+
+    def opened(format, path):
+        return readers[format](path)
     return opened
 
 

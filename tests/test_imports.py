@@ -8,7 +8,7 @@ import pytest
 ROOT = Path(__file__).resolve().parent.parent
 # Room of common -> rooms that it may import; modules directly in common import none.
 BELOW = {"nn": set(), "device": {"nn"}, "weights": {"nn"}, "data": {"nn"},
-         "inference": {"nn", "device"}, "modelzoo": {"device"},
+         "inference": {"nn", "device", "data"}, "modelzoo": {"device"},
          "training": {"nn", "device", "weights", "data", "inference"}}
 
 

@@ -104,7 +104,11 @@ def _open_onnxruntime(path, precision):
 def _open_litert(path, precision):
     from ai_edge_litert.interpreter import Interpreter
 
-    interpreter = Interpreter(str(path), num_threads=cores())
+    return run_with(Interpreter(str(path), num_threads=cores()))
+
+
+def run_with(interpreter: Any) -> Run:
+    """The network that an interpreter of LiteRT, or TensorFlow's own, has read, as a function."""
     before, after = (details[0]["index"] for details in (interpreter.get_input_details(),
                                                          interpreter.get_output_details()))
 

@@ -71,6 +71,22 @@ def needed_overlap(found: Footprint) -> int:
     return up_to(min(found.radius, MAX_OVERLAP * found.grid), found.grid)
 
 
+def checked_tile(tile: int, found: Footprint, name: str) -> int:
+    """Return the side of a tile in LR pixels that a network can be given alone.
+
+    Raises:
+        UserError: it is not larger than twice the overlap, or not a multiple of the blocks of
+            pixels that the network works on.
+    """
+    overlap, grid = needed_overlap(found), found.grid
+    least = 2 * overlap + grid
+    if tile < least or tile % grid:
+        multiple = f" and a multiple of {grid}" if grid > 1 else ""
+        raise UserError(f"--tile {tile}: {name} needs {overlap} pixels around a tile, so the side "
+                        f"must be at least {least}{multiple}")
+    return tile
+
+
 def up_to(value: int, multiple: int) -> int:
     """Round up to a multiple."""
     return -(-value // multiple) * multiple

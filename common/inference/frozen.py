@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from common.cli import UserError, one_line
-from common.inference.footprint import footprint, needed_overlap
+from common.inference.footprint import checked_tile, footprint, needed_overlap
 from common.inference.upscaler import AUTOMATIC_SIDES, Enlarger, fixed_window
 from common.untrusted import isolated
 
@@ -46,11 +46,13 @@ _REFUSED = {"ReadFile", "MatchingFiles", "Enter", "RefEnter", "NextIteration", "
 _MOST_TILE, _MOST_NUMBERS = 4096, 1 << 28
 
 # definition: the GraphDef. tile: side of the window; overlap: margin around the kept part of the
-# window; grid: both are multiples of it; all in LR pixels.
-FrozenGraph = namedtuple("FrozenGraph", "path definition model scale tile overlap grid")
+# window; grid: both are multiples of it; all in LR pixels. notes: of `exports.notes`.
+FrozenGraph = namedtuple("FrozenGraph", "path definition model scale tile overlap grid notes",
+                         defaults=({},))
 
 
-def write(model: keras.Model, path: str | os.PathLike, tile: int | None = None) -> None:
+def write(model: keras.Model, path: str | os.PathLike, tile: int | None = None,
+          said: dict | None = None) -> None:
     """Write a float32 Keras model of one scale as a frozen graph.
 
     Args:
@@ -58,6 +60,7 @@ def write(model: keras.Model, path: str | os.PathLike, tile: int | None = None) 
         path: the file.
         tile: side of the input in LR pixels; by default `TILE`, or four times the overlap where
             that is more.
+        said: notes of `common.inference.exports.notes`.
 
     Raises:
         UserError: the tile is not larger than twice the network's overlap, or not a multiple of
@@ -65,10 +68,11 @@ def write(model: keras.Model, path: str | os.PathLike, tile: int | None = None) 
     """
     found = footprint(model)
     overlap = needed_overlap(found)
-    tile = _checked(tile, overlap, found.grid, model.name)
+    tile = (fixed_window(overlap, found.grid) if tile is None
+            else checked_tile(tile, found, model.name))
     definition = _freeze(model, tile)
-    metadata = {"model": json.loads(model.zoo_metadata)["model"], "scale": found.scale,
-                "tile": tile, "overlap": overlap, "grid": found.grid}
+    metadata = {"notes": said or {}, "model": json.loads(model.zoo_metadata)["model"],
+                "scale": found.scale, "tile": tile, "overlap": overlap, "grid": found.grid}
     placeholder = next(node for node in definition.node if node.name == INPUT)
     placeholder.attr[_METADATA].s = json.dumps(metadata).encode()
     Path(path).write_bytes(definition.SerializeToString(deterministic=True))
@@ -187,18 +191,6 @@ class FrozenUpscaler(Enlarger):
                                 "export the network with a smaller --tile") from error
             except (tf.errors.InvalidArgumentError, tf.errors.UnimplementedError) as error:
                 raise UserError(f"{self.graph.path} is damaged: {one_line(error)[:120]}") from error
-
-
-def _checked(tile, overlap, grid, name):
-    """The side of the window, or a `UserError`."""
-    least = 2 * overlap + grid
-    if tile is None:
-        return fixed_window(overlap, grid)
-    if tile < least or tile % grid:
-        multiple = f" and a multiple of {grid}" if grid > 1 else ""
-        raise UserError(f"--tile {tile}: {name} needs {overlap} pixels around a tile, so the side "
-                        f"must be at least {least}{multiple}")
-    return tile
 
 
 def _freeze(model, tile):

@@ -18,6 +18,7 @@ import pytest
 
 import models
 from common.cli import UserError, run_command
+from common.files import cache_folder
 from common.nn.keras_compat import set_seed
 from common.weights import read_arrays
 from common.weights.wheel import Wheel
@@ -208,6 +209,14 @@ def _options(name):
     from common.weights import read_metadata
 
     return read_metadata(catalogue.find(name))["options"]
+
+
+def test_the_licence_of_weights_is_found_by_their_file(tmp_path):
+    assert catalogue.licence(catalogue.find("edsr-x4")) == "Apache-2.0, this repository"
+    entry = catalogue.CATALOGUE["realesrgan-x4plus"]
+    pin = list(entry.members.values())[0][:8]
+    assert catalogue.licence(cache_folder() / f"realesrgan-x4plus-{pin}.h5") == entry.licence
+    assert catalogue.licence(tmp_path / "mine.h5") is None
 
 
 def test_the_readme_has_the_catalogue():

@@ -1,6 +1,7 @@
 """What every registered model must do, at every scale."""
 
 import functools
+import importlib.util
 import json
 import os
 import subprocess
@@ -20,9 +21,10 @@ from common.inference.upscaler import Upscaler
 from common.nn.keras_compat import keras, set_seed, tf
 from common.training.losses import l1
 from common.training.steps import PixelStep, adam
-from scripts.export import export
+from scripts.export import FORMATS, export
 
 ROOT = Path(__file__).resolve().parents[2]
+HAS_OPENVINO = importlib.util.find_spec("openvino") is not None
 CASES = [(name, scale) for name in models.available()
          for scale in models.model(name).network.SCALES]
 JOINT = [name for name in models.available() if models.model(name).joint]
@@ -249,12 +251,19 @@ def test_no_two_layers_start_alike(case):
 
 
 @at_the_first_scale
-@pytest.mark.parametrize("format", ["saved_model", "onnx"])  # frozen_pb: see test_frozen
+@pytest.mark.parametrize("format", ["saved_model", "onnx", "openvino", "litert"])
 def test_every_export_gives_the_models_answer_at_any_size(case, format, photo, tmp_path,
                                                           open_export):
-    path = tmp_path / ("model.onnx" if format == "onnx" else "model")
-    assert export(case.model, format, path) < 0.005
-    assert list(tmp_path.iterdir()) == [path]  # nothing temporary is left
+    """A frozen_pb has one size; see test_frozen."""
+    if format == "openvino":
+        pytest.importorskip("openvino")
+    path = tmp_path / f"model{FORMATS[format].suffix or ''}"
+    differences = export(case.model, format, path)
+    assert max(differences.values()) < 0.005
+    # All that can read it have done so.
+    assert ("openvino" in differences) == (format != "saved_model" and HAS_OPENVINO)
+    written = {path, path.with_suffix(".bin")} if format == "openvino" else {path}
+    assert set(tmp_path.iterdir()) == written  # nothing temporary is left
     run = open_export(format, path)
     for height, width in ((1, 1), (2, 7), (45, 31)):
         lr = np.stack([photo(height, width), photo()[-height:, -width:]]).astype("float32")

@@ -161,7 +161,7 @@ def test_statistics_follow_training_as_pytorch_counts_them(photo):
 def test_variants_export_and_fit_together_from_tiles(variant, scale, photo, tmp_path):
     set_seed(0)
     model = randomise(models.create("srgan", scale, variant=variant, num_blocks=2, num_filters=8))
-    assert export(model, "onnx", tmp_path / "model.onnx") < 0.05
+    assert max(export(model, "onnx", tmp_path / "model.onnx").values()) < 0.05
     lr = photo(61, 47)
     whole = Upscaler(model, tile=1000)(lr).astype(int)
     assert whole.std() > 5
