@@ -134,9 +134,11 @@ def write_openvino(model: keras.Model, path: str | os.PathLike, tile: int | None
 def write_litert(model: keras.Model, path: str | os.PathLike, tile: int | None = None,
                  said: dict | None = None) -> None:
     """Write a `.tflite`, with TensorFlow's converter; the notes are its metadata "sr_zoo", JSON."""
+    from common.inference.forms.operations import padding_apart
     from common.nn.keras_compat import tf
 
-    function = serving_function(model, tile).get_concrete_function()
+    with padding_apart():
+        function = serving_function(model, tile).get_concrete_function()
     data = tf.lite.TFLiteConverter.from_concrete_functions([function]).convert()
     Path(path).write_bytes(_with_notes(data, json.dumps(said or {}).encode()))
 

@@ -6,7 +6,9 @@ side of its output, as in `graph.Surroundings.size`, from that of its inputs.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import contextlib
+import contextvars
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -63,6 +65,22 @@ class Layer(Operation):
         return sizes[0] if isinstance(self.layer, (RgbToYcbcr, YcbcrToRgb)) else None
 
 
+_apart = contextvars.ContextVar("padding apart", default=False)
+
+
+@contextlib.contextmanager
+def padding_apart() -> Iterator[None]:
+    """Within `with`, convolutions with zeros of their own are traced as a pad and a plain one.
+
+    TensorFlow computes the two in one step; the LiteRT converter of TensorFlow 2.6 lacks that.
+    """
+    token = _apart.set(True)
+    try:
+        yield
+    finally:
+        _apart.reset(token)
+
+
 @dataclass(eq=False)
 class Convolution(Operation):
     """A convolution with a square kernel, and its bias.
@@ -89,6 +107,8 @@ class Convolution(Operation):
         padding = self.padding
         if not isinstance(padding, str):
             padding = [[0, 0], *map(list, padding), [0, 0]]
+            if _apart.get():
+                x, padding = tf.pad(x, padding), "VALID"
         return tf.nn.bias_add(tf.nn.conv2d(x, self.kernel, self.stride, padding), self.bias)
 
     def size(self, size):
