@@ -39,7 +39,7 @@ class LumaPatches:
         for patches in (self._lr, self._hr):
             patches *= factor
         self.patch_size = self.hr_side = self._lr.shape[1]
-        self.batch_size, self.scale = batch_size, scale
+        self.batch_size, self.scale, self.scales = batch_size, scale, {scale: self}
         self._order = Order(seed, len(self))
 
     def __len__(self):

@@ -40,7 +40,7 @@ class PatchSampler:
     def __init__(self, store: ImageStore, scale: int, patch_size: int, batch_size: int, seed: int,
                  augment: bool = True):
         self.scale, self.patch_size, self.batch_size = scale, patch_size, batch_size
-        self.hr_side = patch_size * scale
+        self.hr_side, self.scales = patch_size * scale, {scale: self}
         self._seed, self._augment = seed, augment
         self.threads = None if store.lr else THREADS
         sides = [min(hr.shape[:2]) // scale for hr in store.hr]
@@ -103,26 +103,17 @@ class JointSampler:
     """Draws one of several scales per step, again from `(seed, step)` alone.
 
     Args:
-        samplers: {scale: `PatchSampler`} with the same patch and batch size.
+        samplers: {scale: `PatchSampler`}, which is its `scales`.
         seed: integer.
     """
 
-    dtype, channels, hr_side = "uint8", 3, None
-
     def __init__(self, samplers: dict, seed: int):
-        first = next(iter(samplers.values()))
-        self.patch_size, self.batch_size = first.patch_size, first.batch_size
-        self.threads = first.threads
-        self._samplers, self._scales, self._seed = samplers, tuple(samplers), seed
+        self.scales, self._names, self._seed = samplers, tuple(samplers), seed
 
     def scale_of(self, step: int) -> int:
         """The scale of a step's patches."""
         draw = _generator(self._seed, 2, step).random_raw()
-        return self._scales[int(draw % len(self._scales))]
-
-    def batch(self, step: int, part: int = 0, parts: int = 1) -> tuple:
-        """The patches of a step, as `PatchSampler.batch` at its scale."""
-        return self._samplers[self.scale_of(int(step))].batch(step, part, parts)
+        return self._names[int(draw % len(self._names))]
 
 
 class Order:
@@ -148,25 +139,46 @@ class Order:
         return order[place]
 
 
-def patch_dataset(sampler, start_step: int, stop_step: int, mine=range(1), parts: int = 1):
+def patch_dataset(sampler, start_step: int, stop_step: int, mine=range(1), parts: int = 1,
+                  beside=None, only=None):
     """The batches of steps start..stop-1 as a `tf.data.Dataset`, prefetched in the background.
 
     Where several devices share a batch, each batch is cut into `parts`, and those in `mine` follow
     one another: the same patches as on one device, in the same order.
+
+    Args:
+        sampler: a `PatchSampler` or `LumaPatches`.
+        start_step, stop_step, mine, parts: see above.
+        beside: function of a step and the `share_of` its batch to float32 arrays, which follow the
+            patches; always of the same shapes.
+        only: function of a step to whether it is wanted.
     """
     from common.nn.keras_compat import tf
 
     def shares(position):
-        return sampler.batch(position // len(mine), mine[position % len(mine)], parts)
+        step, part = int(position) // len(mine), mine[int(position) % len(mine)]
+        patches = sampler.batch(step) if parts == 1 else sampler.batch(step, part, parts)
+        return (*patches, *added(step, part))
+
+    def added(step, part):
+        return beside(step, share_of(sampler.batch_size, part, parts)) if beside else ()
+
+    n, p, c, side = (sampler.batch_size // parts, sampler.patch_size, sampler.channels,
+                     sampler.hr_side)
+    shapes = [(n, p, p, c), (n, side, side, c),
+              *(array.shape for array in added(start_step, mine[0]))]
+    types = [sampler.dtype] * 2 + ["float32"] * (len(shapes) - 2)
 
     def draw(position):
-        lr, hr = tf.numpy_function(sampler.batch if parts == 1 else shares, [position],
-                                   [sampler.dtype] * 2)
-        n, p, c = sampler.batch_size // parts, sampler.patch_size, sampler.channels
-        side = sampler.hr_side  # None where it changes from step to step
-        return tf.ensure_shape(lr, (n, p, p, c)), tf.ensure_shape(hr, (n, side, side, c))
+        values = tf.numpy_function(shares, [position], types)
+        return tuple(tf.ensure_shape(value, shape) for value, shape in zip(values, shapes))
+
+    def wanted(position):
+        chosen = tf.numpy_function(lambda p: np.bool_(only(p // len(mine))), [position], "bool")
+        return tf.ensure_shape(chosen, ())
 
     positions = tf.data.Dataset.range(start_step * len(mine), stop_step * len(mine))
+    positions = positions.filter(wanted) if only else positions
     return positions.map(draw, sampler.threads).prefetch(4 * len(mine))
 
 

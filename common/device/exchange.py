@@ -18,13 +18,6 @@ def count() -> int:
     return tf.distribute.get_strategy().num_replicas_in_sync * npu.processes()
 
 
-def rank() -> tf.Tensor:
-    """The number of a replica among all, a scalar int32 tensor; called within the replica."""
-    if npu.processes() > 1:
-        return tf.constant(npu.opened().rank)
-    return tf.cast(tf.distribute.get_replica_context().replica_id_in_sync_group, tf.int32)
-
-
 def add_up(gradients: list[tf.Tensor],
            logged: dict[str, tf.Tensor]) -> tuple[list[tf.Tensor], dict[str, tf.Tensor]]:
     """Sum tensors over all replicas in one exchange; called within a replica.
@@ -47,20 +40,9 @@ def add_up(gradients: list[tf.Tensor],
     return values[:len(gradients)], dict(zip(logged, values[len(gradients):]))
 
 
-def first(values: dict[str, Any]) -> dict[str, tf.Tensor]:
-    """What this process's first replica returned, from a result of `strategy.run`."""
-    strategy = tf.distribute.get_strategy()
-    return {name: strategy.experimental_local_results(value)[0] for name, value in values.items()}
-
-
-def spread(device: Device, parts: list[tuple]) -> tuple:
-    """The arguments of `strategy.run`, from one tuple of tensors for each local replica."""
-    if device.strategy.num_replicas_in_sync == 1:
-        return parts[0]
-    offset = device.rank * device.local_replicas
-    return tuple(device.strategy.experimental_distribute_values_from_function(
-        lambda context, values=values: values[context.replica_id_in_sync_group - offset])
-        for values in zip(*parts))
+def first_of(value: Any) -> tf.Tensor:
+    """A value of this process's first replica: from an iterator, or a result of `strategy.run`."""
+    return tf.distribute.get_strategy().experimental_local_results(value)[0]
 
 
 def agree(device: Device, value: int = 0) -> int:

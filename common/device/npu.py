@@ -114,9 +114,21 @@ def saturates() -> bool:
     return not getattr(_opened.adapter, "is_inf_nan_enabled", lambda: True)()
 
 
+def on_host() -> Any:
+    """A `with` block whose operations pass the open NPU by; the adapter ignores `tf.device`."""
+    from tensorflow.python.eager import context
+
+    return context.device("/job:localhost/replica:0/task:0/device:CPU:0")
+
+
 def keep_dtype_scope() -> Any:
     """A `with` block whose operations the open NPU's adapter does not cast."""
     return getattr(_opened.adapter, "keep_dtype_scope", contextlib.nullcontext)()
+
+
+def set_loop_size(steps: int) -> None:
+    """Say how often a loop turns, and takes from its iterator, in the next call of its function."""
+    _opened.adapter.set_npu_loop_size(steps)
 
 
 def loss_scale_optimizer() -> Any:

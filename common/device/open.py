@@ -145,6 +145,8 @@ def _join(cluster):
     log.info("waiting for %d other process%s", others, "es" if others > 1 else "")
     try:
         strategy = tf.distribute.MultiWorkerMirroredStrategy()
+        # All batches are whole; it would exchange for each whether they are.
+        strategy.extended.experimental_enable_get_next_as_optional = False
         strategy.reduce("sum", tf.zeros([]), axis=None)
         return strategy
     finally:

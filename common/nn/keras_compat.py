@@ -186,7 +186,9 @@ def state_variables(thing: keras.Model | keras.optimizers.Optimizer | tf.Variabl
     if IS_KERAS_3:
         return [variable.value for variable in thing.variables]
     scale = getattr(thing, "_loss_scale", None)
-    return [*thing.variables(), *([scale.current_loss_scale, scale.counter] if scale else [])]
+    hyper = getattr(thing, "_optimizer", thing)._hyper.values()  # of a checkpoint too
+    return [*thing.variables(), *(value for value in hyper if isinstance(value, tf.Variable)),
+            *([scale.current_loss_scale, scale.counter] if scale else [])]
 
 
 def with_loss_scaling(optimizer: keras.optimizers.Optimizer) -> keras.optimizers.Optimizer:
@@ -233,6 +235,6 @@ def learning_rate(optimizer: keras.optimizers.Optimizer) -> Tensor:
     return tf.convert_to_tensor(getattr(optimizer, "inner_optimizer", optimizer).learning_rate)
 
 
-def set_learning_rate(optimizer: keras.optimizers.Optimizer, value: float | Tensor) -> None:
-    """Set the learning rate of the next step."""
-    getattr(optimizer, "inner_optimizer", optimizer).learning_rate = value
+def set_learning_rate(optimizer: keras.optimizers.Optimizer, value: Tensor) -> None:
+    """Set the learning rate of the next step, within a compiled function."""
+    getattr(optimizer, "inner_optimizer", optimizer).learning_rate.assign(value)

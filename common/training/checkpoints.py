@@ -7,6 +7,7 @@ from pathlib import Path
 import numpy as np
 
 from common.cli import UserError
+from common.device.chip import at_once
 from common.files import NoRoom, put_in_place, temporary_folder, write_text
 from common.nn.keras_compat import tf
 from common.training.checkpoint_files import (
@@ -36,11 +37,11 @@ class Checkpoints:
         self.step = tf.Variable(0, dtype=tf.int64, trainable=False, name="step")
         # 32 bits, since an NPU has no others; `beats_best` rounds in the same way.
         self.best = tf.Variable(-1.0, dtype=tf.float32, trainable=False, name="best")
-        self.tracked = [*tracked.values(), self.step, self.best]
         self.record = {}
         self._checkpoint = tf.train.Checkpoint(step=self.step, best=self.best, **tracked)
-        # TensorFlow creates it on first use, with a collective: all processes must do so here.
-        self._checkpoint.save_counter.numpy()
+        # TensorFlow creates the counter on first use, with a collective: all processes must do so
+        # here.
+        self.tracked = [*tracked.values(), self.step, self.best, self._checkpoint.save_counter]
         self._folder, self._keep = Path(folder), keep
 
     def save(self, step, record=None):
@@ -127,7 +128,8 @@ class Checkpoints:
 
     def _read(self, path, record):
         try:
-            self._checkpoint.restore(str(path)).assert_existing_objects_matched()
+            with at_once():
+                self._checkpoint.restore(str(path)).assert_existing_objects_matched()
         except (tf.errors.OpError, ValueError, IndexError, AssertionError) as error:
             raise UserError(f"checkpoint {path} is damaged or of another network "
                             f"({type(error).__name__})") from error

@@ -7,6 +7,7 @@ from pathlib import Path
 
 from tqdm import tqdm
 
+from common.device.chip import on_host
 from common.files import finite, full_disk, make_folder, write_text
 
 log = logging.getLogger("sr_zoo")
@@ -77,7 +78,9 @@ class Metrics:
         self.rows = [row for row in rows if row["step"] <= step]
         write_text(self.path, "".join(_line(row) for row in self.rows))
         self._file = self.path.open("a", encoding="utf-8", buffering=1)
-        self._tensorboard = tf.summary.create_file_writer(str(make_folder(Path(folder) / "logs")))
+        with on_host():
+            self._tensorboard = tf.summary.create_file_writer(
+                str(make_folder(Path(folder) / "logs")))
         self._summary = tf.summary
 
     def add(self, step, **values):
@@ -90,20 +93,21 @@ class Metrics:
         self.rows.append(row)
         with full_disk(self.path):
             self._file.write(_line(row))
-        with self._tensorboard.as_default():
+        with on_host(), self._tensorboard.as_default():
             for name, value in values.items():
                 self._summary.scalar(name, value, step=step)
 
     def add_image(self, step, name, image):
         """Record a uint8 RGB picture."""
-        with self._tensorboard.as_default():
+        with on_host(), self._tensorboard.as_default():
             self._summary.image(name, image[None], step=step)
 
     def close(self):
         """Flush and close the files."""
         with contextlib.suppress(OSError):  # its rows are in the checkpoints
             self._file.close()
-        self._tensorboard.close()
+        with on_host():
+            self._tensorboard.close()
 
 
 def read_metrics(path):

@@ -5,26 +5,25 @@ from collections import namedtuple
 import numpy as np
 
 from common.device import exchange as replicas
-from common.device.chip import all_computed
+from common.device.chip import all_computed, in_float32
 from common.nn.keras_compat import function, tf
 from common.training.ema import averaged
 from common.training.gan_losses import GAN_LOSSES, gradient_penalty
 from common.training.losses import PIXEL_LOSSES, perceptual
 from common.training.stages import discriminator_schedule
-from common.training.steps import Learner, PixelStep, adam
+from common.training.steps import Learner, PixelStep, Step, adam, as_tensor
 
 # A part of the generator's loss: its name in the log, its factor, and a function of (sr, hr),
 # float32 batches in [0, 255].
 Term = namedtuple("Term", "name weight loss")
 
 
-class AdversarialStep:
+class AdversarialStep(Step):
     """One update of generator and discriminator, both from the weights before the step.
 
     The generator runs once, the discriminator once on HR and once on SR patches; both losses are
     differentiated through these passes. It is the same as updating the generator first and then
-    the discriminator on the SR patches that the old generator made, as BasicSR and ESRGAN do. To
-    the loop it looks as `steps.PixelStep`.
+    the discriminator on the SR patches that the old generator made, as BasicSR and ESRGAN do.
 
     Args:
         generator: a model of the zoo.
@@ -50,44 +49,45 @@ class AdversarialStep:
         self._d = Learner(discriminator, optimizers[1], *clips[1], leader=self._g)
         self.trained, self.discriminator = generator, discriminator
         self.model = ema.average if ema else generator
-        self._draws = tf.Variable(0, dtype=tf.int64, trainable=False, name="draws")
         self.tracked = {"model": generator, "optimizer": self._g.optimizer,
                         "discriminator": discriminator,
-                        "discriminator_optimizer": self._d.optimizer, "draws": self._draws,
+                        "discriminator_optimizer": self._d.optimizer,
                         **(ema.tracked if ema else {})}
         self.schedules = (discriminator_schedule,) if discriminator_schedule else ()
         self._ema = ema
         self._terms = [term for term in terms if term.weight]
+        self.logs = ("loss", *(term.name for term in self._terms), "adversarial", "discriminator",
+                     "d_real", "d_fake")
         self._gan = GAN_LOSSES[gan_loss]
         self._penalty_weight = penalty_weight if gan_loss == "wgan_gp" else 0.0
         self._adversarial_weight = adversarial_weight
         self._label_noise = label_noise
-        self._drawn = None  # read from the variable when a checkpoint has been restored
         self._seed = seed
         self._train = function(self._distributed_step)
 
-    def set_learning_rate(self, generator, discriminator=None):
-        """Set the rates of the next step; the discriminator's is the generator's if not given."""
-        self._g.set_learning_rate(generator)
-        self._d.set_learning_rate(generator if discriminator is None else discriminator)
+    def __call__(self, batch, rates, scale=None, stop=None):
+        """One step, as of `steps.PixelStep`.
 
-    def __call__(self, batch, scale=None, stop=None):
-        """One step on (lr, hr) uint8 patches, as of `steps.PixelStep`.
+        Args:
+            batch: (lr, hr), and the rows of `numbers` where it gives any.
+            rates: of the generator, and of the discriminator where it differs.
 
         Returns:
             a dict of scalar tensors to log: `loss` (the generator's sum), each term and
             `adversarial` before their factors, `discriminator`, and `d_real` and `d_fake`, the mean
             logits of HR and SR patches.
         """
-        noise = self._draw(batch[0]) if self._label_noise or self._penalty_weight else None
-        return self._train(*batch, noise, stop)
+        lr, hr, *noise = batch
+        return self._train(lr, hr, noise[0] if noise else None, as_tensor(rates), stop)
 
-    def _distributed_step(self, lr, hr, noise, stop):
+    def _distributed_step(self, lr, hr, noise, rates, stop):
+        rates = replicas.first_of(rates)
+        self._g.set_learning_rate(rates[0])
+        self._d.set_learning_rate(rates[-1])
         logged = tf.distribute.get_strategy().run(self._replica_step, args=(lr, hr, noise, stop))
-        self._draws.assign_add(1)
         if self._ema:
             self._ema.update()
-        return replicas.first(logged)
+        return {name: replicas.first_of(value) for name, value in logged.items()}
 
     def _replica_step(self, lr, hr, noise, stop):
         share = 1 / replicas.count()
@@ -98,12 +98,11 @@ class AdversarialStep:
                 d_real = self._d.model(hr, training=True)
                 d_fake = self._d.model(sr, training=True)
                 d_loss = self._discriminator_loss(d_real, d_fake, hr, sr, noise)
-                d_scaled = self._d.scaled(d_loss * share)
+                d_scaled = self._d.scaled(d_loss, share)
             parts = {term.name: term.loss(sr, hr) for term in self._terms}
             parts["adversarial"] = self._gan.generator(d_real, d_fake)
-            g_loss = self._adversarial_weight * parts["adversarial"] + sum(
-                term.weight * parts[term.name] for term in self._terms)
-            g_scaled = self._g.scaled(g_loss * share)
+            g_loss = self._generator_loss(parts)
+            g_scaled = self._g.scaled(g_loss, share)
         g_variables = self._g.model.trainable_variables
         d_variables = self._d.model.trainable_variables
         gradients = [*g_tape.gradient(g_scaled, g_variables),
@@ -119,6 +118,11 @@ class AdversarialStep:
         self._d.apply(gradients[len(g_variables):], d_variables)
         return logged
 
+    @in_float32
+    def _generator_loss(self, parts):
+        return self._adversarial_weight * parts["adversarial"] + sum(
+            term.weight * parts[term.name] for term in self._terms)
+
     def _discriminator_loss(self, d_real, d_fake, hr, sr, noise):
         one, zero = 1.0, 0.0
         if self._label_noise:
@@ -131,28 +135,22 @@ class AdversarialStep:
                 _column(noise, 2, hr))
         return loss
 
-    def _draw(self, lr):
-        """Numbers in [0, 1) for the images of the whole batch and each purpose, (N, 3).
+    def numbers(self, number, batch_size):
+        """Numbers in [0, 1) for the images of a step and each purpose, [(N, 3)]; [] if not needed.
 
         From seed and step alone, on the host, since an NPU has no random numbers that a resumed run
         could repeat.
         """
-        if self._drawn is None:
-            self._drawn = int(self._draws.numpy())
-        strategy = tf.distribute.get_strategy()
-        share = strategy.experimental_local_results(lr)[0].shape[0]
-        images = share * replicas.count()
-        stream = np.random.Philox(np.random.SeedSequence((self._seed, self._drawn)))
-        self._drawn += 1
-        numbers = stream.random_raw(3 * images).reshape(images, 3) >> np.uint64(40)
-        return tf.constant(numbers / 2**24, tf.float32)
+        if not (self._label_noise or self._penalty_weight):
+            return []
+        stream = np.random.Philox(np.random.SeedSequence((self._seed, number)))
+        numbers = stream.random_raw(3 * batch_size).reshape(batch_size, 3) >> np.uint64(40)
+        return [np.asarray(numbers / 2**24, np.float32)]
 
 
 def _column(noise, purpose, like):
-    """The numbers of a replica's images for one purpose, to be used with a tensor of its images."""
-    images = like.shape[0]
-    first = replicas.rank() * images
-    return tf.reshape(noise[first:first + images, purpose], [images] + [1] * (len(like.shape) - 1))
+    """A replica's numbers for one purpose, to be used with a tensor of its images."""
+    return tf.reshape(noise[:, purpose], [like.shape[0]] + [1] * (len(like.shape) - 1))
 
 
 def build_step(options, make_generator, make_discriminator, pixel_loss=None):
@@ -166,6 +164,7 @@ def build_step(options, make_generator, make_discriminator, pixel_loss=None):
             of `options.UNIT` grey levels.
     """
     if pixel_loss is None:
+        @in_float32
         def pixel_loss(sr, hr):
             return PIXEL_LOSSES[options.loss](sr / options.UNIT, hr / options.UNIT)
     generator = make_generator()

@@ -10,29 +10,25 @@ from common.nn.keras_compat import tf
 GanLoss = namedtuple("GanLoss", "generator discriminator sees_real")
 
 
-@in_float32
 def _cross_entropy(logits, label):
     label = tf.zeros_like(logits) + label
     return tf.reduce_mean(tf.nn.sigmoid_cross_entropy_with_logits(labels=label, logits=logits))
 
 
-@in_float32
 def _square(logits, label):
     return tf.reduce_mean(tf.square(logits - label))
 
 
-@in_float32
 def _mean(logits):
     return tf.reduce_mean(logits)
 
 
-@in_float32
 def _above(logits, others):
     """How much logits exceed the mean of the others."""
     return logits - tf.reduce_mean(others)
 
 
-GAN_LOSSES = {
+_LOSSES = {
     # Goodfellow et al., arXiv 1406.2661, with the generator's loss that does not saturate.
     "vanilla": GanLoss(
         lambda real, fake: _cross_entropy(fake, 1.0),
@@ -56,6 +52,8 @@ GAN_LOSSES = {
                                        + _cross_entropy(_above(fake, real), zero)) / 2,
         True),
 }
+GAN_LOSSES = {name: GanLoss(in_float32(loss.generator), in_float32(loss.discriminator),
+                            loss.sees_real) for name, loss in _LOSSES.items()}
 
 
 def gradient_penalty(discriminator, real, fake, position):
@@ -71,5 +69,10 @@ def gradient_penalty(discriminator, real, fake, position):
         tape.watch(between)
         logits = discriminator(between)
     slope = 127.5 * tape.gradient(logits, between)
-    norm = tf.sqrt(tf.reduce_sum(tf.square(slope), [1, 2, 3]) + 1e-4)  # float16 has it
+    return _distance_from_one(slope)
+
+
+@in_float32
+def _distance_from_one(slope):
+    norm = tf.sqrt(tf.reduce_sum(tf.square(slope), [1, 2, 3]) + 1e-4)
     return tf.reduce_mean(tf.square(norm - 1))

@@ -6,10 +6,13 @@ import signal
 import sys
 import time
 
+import numpy as np
+
 from common import weights
 from common.cli import UserError
 from common.data.patches import patch_dataset
-from common.device.exchange import agree, share_state, spread
+from common.device.chip import at_once
+from common.device.exchange import agree, share_state
 from common.files import sha256
 from common.images import write_image
 from common.scales import scale_name
@@ -55,7 +58,8 @@ class Loop:
         self.device, self.folder, self.length, self.until = device, folder, length, until
         self.lines = recipe.lines(options)
         self.sampler = material.sampler()
-        self.validation = material.validation(step.model)
+        with at_once():  # a Keras model for each scale, which counts its batches
+            self.validation = material.validation(step.model)
         self.about = (f"{recipe.name} {scale_name(options.scale)} on {device.description}: "
                       f"{step.model.count_params()} parameters, {material.images} training "
                       f"and {material.val_images} validation images ({material.name})")
@@ -81,9 +85,11 @@ class Loop:
         self._exported = []
         began = time.perf_counter()
         with self.device.strategy.scope():
-            self.checkpoints = Checkpoints(self.folder.checkpoints, self.step.tracked,
-                                           self.options.keep_checkpoints)
-            self._state = State(self.step.tracked)
+            with at_once():
+                self.checkpoints = Checkpoints(self.folder.checkpoints, self.step.tracked,
+                                               self.options.keep_checkpoints)
+                self._window = Window(self.step.logs)
+            self._state = State([*self.checkpoints.tracked, self._window.sums])
             self.start = restore(self.device, self.checkpoints, resume, self.folder, self.step)
             self._best_sum = sha256(self.folder.best)
             log.info("%s, steps %d to %d", self.about, self.start + 1, self.length.total)
@@ -114,74 +120,90 @@ class Loop:
         return summary
 
     def _fit(self, signals):
-        device = self.device
-        first = device.rank * device.local_replicas
-        batches = iter(patch_dataset(self.sampler, self.start, self.length.total,
-                                     range(first, first + device.local_replicas), device.replicas))
-        factor = batch_factor(self.options)
-        clock, window, now = Clock(self.options.batch_size), Window(), time.perf_counter
+        clock, size, total = Clock(self.options.batch_size), self.length.turn, self.length.total
+        batches = self._batches(clock)
+        turns = self.step.turns(self._window, size)
         progress = Progress(self.recipe.name, self.lines, self.length, self.start,
-                            not device.is_chief)
+                            not self.device.is_chief)
+        done = self.start
         try:
-            for done in range(self.start + 1, self.length.total + 1):
-                progress.begin(done)
-                began = now()
-                batch = spread(device, [next(batches) for _ in range(device.local_replicas)])
-                got = now()
-                rates = [factor * learning_rate(done - 1, schedule, self.length)
-                         for schedule in (self.options, *self.step.schedules)]
-                self.step.set_learning_rate(*rates)
-                window.add(self._one_step(batch, self.sampler.scale_of(done - 1), signals))
-                stepped = now()
-                progress.bar.update()
-                self._after_step(done, rates[0], window, clock, progress.bar, self._stopped)
-                clock.lap(got - began, stepped - got, pause=now() - stepped)
-                if self._stopped:
-                    break
+            while done < total and not self._stopped:
+                steps = range(done, min(total, done - done % size + size))
+                progress.begin(done + 1)
+                began, scale = time.perf_counter(), self.sampler.scale_of(done)
+                self._turn(turns, batches[scale], scale, len(steps), signals)
+                ended = time.perf_counter()
+                done = steps.stop
+                progress.bar.update(len(steps))
+                self._after_step(done, clock, progress.bar)
+                clock.lap(steps, began, ended)
         finally:
             progress.close()
             del batches  # ends its threads, which call Python and would disturb its shutdown
         return clock.read()
 
-    def _one_step(self, batch, scale, signals):
-        """One step; what it logs, nothing if it was left out."""
+    def _batches(self, clock):
+        """{scale: iterator over all that a step at this scale is given, a part for each device}."""
+        device, scales = self.device, self.sampler.scales
+        first = device.rank * device.local_replicas
+        mine = range(first, first + device.local_replicas)
+
+        def beside(step, share):
+            clock.made(step)
+            numbers = self.step.numbers(step, self.options.batch_size)
+            return [*(rows[share.start:share.stop] for rows in numbers),
+                    np.array(self._rates(step), np.float32)]
+
+        def dataset(scale):
+            only = (lambda step: self.sampler.scale_of(step) == scale) if len(scales) > 1 else None
+            return patch_dataset(scales[scale], self.start, self.length.total, mine,
+                                 device.replicas, beside, only)
+
+        return {scale: iter(device.strategy.distribute_datasets_from_function(
+            lambda _, scale=scale: dataset(scale))) for scale in scales}
+
+    def _rates(self, step):
+        """The learning rates of a step, 0 is the first."""
+        factor = batch_factor(self.options)
+        return [factor * learning_rate(step, schedule, self.length)
+                for schedule in (self.options, *self.step.schedules)]
+
+    def _turn(self, turns, batches, scale, count, signals):
+        """Take some steps, unless one that is not finite is to be left out."""
         before = self._state.copy() if self.options.on_nan == "skip" else None
-        logged = self._stepped(batch, scale, signals)
-        if before is None or (all_finite({name: float(value) for name, value in logged.items()})
-                              and self._state.is_finite()):
+        self._take(turns, batches, scale, count, signals)
+        if before is None or self._state.is_finite():
             self._skipped = 0
-            return logged
+            self._window.steps += count
+            return
         self._state.put_back(before)
         self._skipped += 1
         self._left_out += 1
-        return {}
 
-    def _stepped(self, batch, scale, signals):
+    def _take(self, turns, batches, scale, count, signals):
         told = bool(signals.received) or time.monotonic() > self.until
         if self.device.processes == 1:
-            logged = self.step(batch, scale)
+            turns(batches, scale, count)
             self._stopped = told or bool(signals.received)
-            return logged
-        from common.nn.keras_compat import tf
+            return
+        # All must stop after the same turn: the step itself tells them that one of them was told
+        # to. They look at what the turn before told, for which a GPU need not be waited for.
+        summed = turns(batches, scale, count, np.asarray(told, np.float32))
+        self._stopped, self._told = bool(self._told), summed
 
-        # All must stop after the same step: the step itself tells them that one of them was told
-        # to. They look at what the step before told, for which a GPU need not be waited for.
-        logged = self.step(batch, scale, tf.constant(float(told)))
-        self._stopped, self._told = bool(self._told), logged.pop("stop")
-        return logged
-
-    def _after_step(self, done, rate, window, clock, bar, stop):
+    def _after_step(self, done, clock, bar):
         due, length = self.length.due, self.length
-        validate, save = due(done, length.val_every), stop or due(done, length.save_every)
+        validate = due(done, length.val_every)
+        save = self._stopped or due(done, length.save_every)
         sample = length.sample_every and due(done, length.sample_every)
         if not (validate or save or sample or due(done, length.log_every)):
             return
-        losses, loss = window.means(), math.nan
+        losses, loss = self._window.means(), math.nan
         if self._left_out:
             log.info("left out %d steps that were not finite", self._left_out)
             self._left_out = 0
         if all_finite(losses) and (not save or self._state.is_finite()):
-            loss, times = losses["loss"], clock.read()
+            loss, times, rate = losses["loss"], clock.read(), self._rates(done - 1)[0]
             self.metrics.add(done, learning_rate=rate, **losses, **times)
             log.info(self.lines.step(done, length.total, losses, rate, times,
                                      self.sampler.scale_of(done - 1)))
@@ -204,29 +226,27 @@ class Loop:
             if not self.device.is_chief:
                 raise UserError("stopped as process 0 did; see its log")
             raise failure(done, losses, kept, self.folder, self.options, self.device.precision)
-        # What counts steps, and the best so far, stay.
-        stay = [self.checkpoints.best, *(value for name, value in self.step.tracked.items()
-                                         if name == "draws")]
-        values = [variable.numpy() for variable in stay]
+        best = self.checkpoints.best.numpy()  # stays
         kept = agree(self.device, self.checkpoints.restore_latest())
-        for variable, value in zip(stay, values):
-            variable.assign(value)
+        self.checkpoints.best.assign(best)
         share_state(self.device, self.checkpoints.tracked)
         log.info("the loss or the weights are not finite by step %d: going on with the weights of "
                  "step %d", done, kept)
         self.metrics.add(done, rolled_back_to=kept)
 
     def _save(self, done):
-        self.checkpoints.save(done, {**self.folder.started, "rows": self.metrics.rows,
-                                     "best": self._best_sum})
+        with self._state.at_once():
+            self.checkpoints.save(done, {**self.folder.started, "rows": self.metrics.rows,
+                                         "best": self._best_sum})
         self.folder.settle()
         self._export(done)
 
     def _export(self, done):
-        weights.save(self.step.model, self.folder.last)
-        if self.recipe.on_save and self.device.is_chief:
-            self._exported = self.recipe.on_save(self.step, self.options,
-                                                 math.ceil(done / self.length.epoch))
+        with self._state.at_once():
+            weights.save(self.step.model, self.folder.last)
+            if self.recipe.on_save and self.device.is_chief:
+                self._exported = self.recipe.on_save(self.step, self.options,
+                                                     math.ceil(done / self.length.epoch))
 
     def _without_steps(self):
         log.warning("the checkpoint was saved after step %d, and the run is to have %d: nothing is "
@@ -244,12 +264,14 @@ class Loop:
         log.info(self.lines.epoch(math.ceil(done / self.length.epoch), self.length.epochs, loss,
                                   val_psnr, val_ssim))
         self._sample(done, pictures)
-        better = self.step.keep_last or self.checkpoints.beats_best(val_psnr)
+        with self._state.at_once():
+            better = self.step.keep_last or self.checkpoints.beats_best(val_psnr)
         if agree(self.device, int(better)):
-            weights.save(self.step.model, self.folder.best)
-            self._best_sum = sha256(self.folder.best)
-            if not self.step.keep_last:
-                self.checkpoints.save_best(done, val_psnr)
+            with self._state.at_once():
+                weights.save(self.step.model, self.folder.best)
+                self._best_sum = sha256(self.folder.best)
+                if not self.step.keep_last:
+                    self.checkpoints.save_best(done, val_psnr)
 
     def _sample(self, done, pictures):
         sheet = sample_sheet(pictures, **self._sheet)
@@ -258,7 +280,8 @@ class Loop:
 
     def _summarise(self, seconds, timing):
         if self.device.is_chief:
-            weights.load_into(self.step.model, self.folder.best)
+            with at_once():
+                weights.load_into(self.step.model, self.folder.best)
         share_state(self.device, [self.step.model])
         summary, pictures = measure(self.recipe.name, self.options.scale, self.validation)
         summary.update(steps=max(self.start, self.length.total), seconds=round(seconds, 1),

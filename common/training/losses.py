@@ -46,6 +46,9 @@ def perceptual(features: Callable[[tf.Tensor], list[tf.Tensor]], distance: Loss,
     def loss(sr, hr):
         # Two passes instead of one of both, so that the gradient goes through SR's alone.
         truth = features(tf.stop_gradient(hr))
-        return tf.add_n([weight * distance(a, tf.stop_gradient(b))
-                         for weight, a, b in zip(weights, features(sr), truth)])
+        return weighted_distance(features(sr), list(map(tf.stop_gradient, truth)))
+
+    @in_float32
+    def weighted_distance(ours, theirs):
+        return tf.add_n([weight * distance(a, b) for weight, a, b in zip(weights, ours, theirs)])
     return loss

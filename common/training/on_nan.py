@@ -3,6 +3,7 @@
 import math
 
 from common.cli import UserError
+from common.device.chip import at_once
 from common.nn.keras_compat import function, state_variables, tf
 
 MOST_SKIPPED = 100  # steps in a row
@@ -13,14 +14,17 @@ class State:
     """The variables of a training step: whether they are finite, and as they were before.
 
     Args:
-        tracked: of the step. `draws` counts the steps, also those left out.
+        things: models, optimizers and variables.
+
+    Attributes:
+        variables: of all these things.
     """
 
-    def __init__(self, tracked):
-        self._variables = [variable for name, thing in tracked.items() if name != "draws"
-                           for variable in state_variables(thing)]
+    def __init__(self, things):
+        self.variables = [variable for thing in things for variable in state_variables(thing)]
         self._all_finite = function(self._finite)
         self._copied = function(self._copies)
+        self._assigned = function(self._assign)
 
     def is_finite(self):
         """Whether all are."""
@@ -30,17 +34,24 @@ class State:
         """Their values, for `put_back`."""
         return self._copied()
 
+    def at_once(self):
+        """A `with` block that may read and assign all of them eagerly; see `chip.at_once`."""
+        return at_once(self.variables, self.copy)
+
     def put_back(self, values):
         """Give them the values of `copy`."""
-        for variable, value in zip(self._variables, values):
+        self._assigned(values)
+
+    def _assign(self, values):
+        for variable, value in zip(self.variables, values):
             variable.assign(value)
 
     def _finite(self):
         return tf.reduce_all([tf.reduce_all(tf.math.is_finite(tf.convert_to_tensor(variable)))
-                              for variable in self._variables if variable.dtype.is_floating])
+                              for variable in self.variables if variable.dtype.is_floating])
 
     def _copies(self):
-        return [tf.identity(variable) for variable in self._variables]
+        return [tf.identity(variable) for variable in self.variables]
 
 
 def all_finite(values):

@@ -16,10 +16,12 @@ from jsonargparse.typing import (
     restricted_number_type,
 )
 
+from common.cli import UserError
 from common.device.chip_options import OPTIONS
 from common.flags import option
 from common.images import MAX_MEGAPIXELS
 from common.python37 import Literal
+from common.scales import scale_tuple
 
 Schedule = Literal["constant", "exponential", "staircase", "halve", "cosine"]
 Loss = Literal["l1", "mse", "charbonnier"]
@@ -106,6 +108,10 @@ class RunOptions:
     max_minutes: Optional[PositiveFloat] = option(
         None, "stop after so many minutes as after a SIGTERM: with a checkpoint and status 143; "
               "the same command goes on", free=True)
+    npu_loop_size: PositiveInt = option(
+        1, "steps that the device takes in one call, on an NPU without the host (iteration "
+           "offload), with the same weights; log lines, validation, checkpoints and the end after "
+           "a signal then come at multiples of it", free=True)
     on_nan: Literal["stop", "skip", "rollback"] = option(
         "stop", "where a loss or weight is not finite: stop; skip: leave out that step, which is "
                 "looked for after each; rollback: go on with the weights of the newest checkpoint",
@@ -190,6 +196,22 @@ class TrainOptions(NpuOptions, ValidationOptions, OptimisationOptions, RunOption
 
 # The length of a run may change too where the learning rate does not depend on it.
 LENGTH = frozenset({"train_steps", "epochs"})
+
+
+def steps_per_call(options: TrainOptions) -> int:
+    """How many steps one call of the compiled step takes at most.
+
+    Raises:
+        UserError: several, in a run that has to look at each step.
+    """
+    size = options.npu_loop_size
+    if size > 1 and options.on_nan == "skip":
+        raise UserError(f"--on_nan skip looks at each step, which --npu_loop_size {size} does not "
+                        "allow; leave one of them out")
+    if size > 1 and len(scale_tuple(options.scale)) > 1:
+        raise UserError(f"--npu_loop_size {size} needs one --scale: a run of several draws another "
+                        "for each step; leave it out")
+    return size
 
 
 def chip_options(options: TrainOptions) -> dict:

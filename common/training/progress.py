@@ -21,12 +21,14 @@ class Progress:
 
     def __init__(self, name, lines, length, start, silent):
         self._name, self._lines, self._length, self._silent = name, lines, length, silent
+        self._epoch = None
         self.bar = None if lines.per_epoch else self._open(length.total, start)
 
     def begin(self, done):
-        """Call before each step; it will be the `done`-th."""
+        """Call before each turn; its first step will be the `done`-th."""
         epoch, size = (done - 1) // self._length.epoch, self._length.epoch
-        if self._lines.per_epoch and (self.bar is None or done == epoch * size + 1):
+        if self._lines.per_epoch and epoch != self._epoch:
+            self._epoch = epoch
             self.close()
             log.info(self._lines.begin_epoch(epoch + 1))
             last = min(size, self._length.total - epoch * size)

@@ -5,6 +5,7 @@ from pathlib import Path
 
 from common import weights
 from common.cli import UserError
+from common.device.chip import at_once
 from common.device.exchange import agree, share_state
 from common.files import sha256
 
@@ -96,7 +97,8 @@ def load_start(model, path, name):
     metadata = weights.read_metadata(path)
     if metadata["model"] != name:
         raise UserError(f"{path} holds weights of {metadata['model']}, not of {name}")
-    loaded = weights.load_into(model, path, partial=True)
+    with at_once():
+        loaded = weights.load_into(model, path, partial=True)
     log.info("%d layers start from %s%s", len(loaded.loaded), path,
              f"; not in it: {', '.join(loaded.left_out)}" if loaded.left_out else "")
     return bool(loaded.loaded)

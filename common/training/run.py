@@ -9,6 +9,7 @@ from pathlib import Path
 
 from common import weights
 from common.cli import UserError
+from common.device.chip import at_once
 from common.device.exchange import agree
 from common.files import temporary_prefix
 from common.scales import scale_name, scale_tuple
@@ -78,7 +79,7 @@ def check_later_stage(recipe, options, device, cache):
         material = find_material(options, cache)
         _decided(device, lambda: bool(what_to_resume(options, folder, material.fingerprint)))
         _check(options, device, Length(options, material.images))
-        with device.strategy.scope():
+        with device.strategy.scope(), at_once():
             _build(recipe, options)
 
 
@@ -104,7 +105,7 @@ def _start(recipe, options, device, folder, material, began):
             report(summary, folder)
         return summary
     _check(options, device, length)
-    with device.strategy.scope():
+    with device.strategy.scope(), at_once():
         step = _build(recipe, options)
     if options.load:  # the other processes are given the chief's state
         _decided(device, lambda: load_start(step.trained, options.load, recipe.name))

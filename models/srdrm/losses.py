@@ -19,6 +19,7 @@ def colour_distance(sr, hr):
     return tf.reduce_mean(squares) / 255
 
 
+@in_float32
 def srdrm_loss(sr, hr):
     """0.8 * MSE of images in [-1, 1] + 0.2 * `colour_distance` of images in [0, 255]."""
     return 0.8 * mse(sr, hr) / 127.5**2 + 0.2 * colour_distance(sr, hr)

@@ -5,6 +5,8 @@ import tempfile
 from functools import partial
 from pathlib import Path
 
+import numpy as np
+
 import models
 from scripts.benchmark.engines import require
 from scripts.benchmark.measuring import (
@@ -24,6 +26,7 @@ SETTING = {"scale": 4, "num_blocks": 4, "num_filters": 64, "num_growth": 32, "pa
 # Small, since Keras and PyTorch add Adam's epsilon in different places, which soon shows in the
 # losses of a GAN.
 LEARNING_RATE = 1e-6
+RATES = np.array([LEARNING_RATE], np.float32)
 VGG = "random values: the time does not depend on them"
 
 
@@ -103,7 +106,6 @@ def _step(options, weights=None):
     if weights is not None:
         step.trained.set_weights(weights[0])
         step.discriminator.set_weights(weights[1])
-    step.set_learning_rate(LEARNING_RATE)
     return step
 
 
@@ -126,7 +128,7 @@ def _zoo_step(options, weights, batch, precision):
     step, batch = _step(options, weights), tuple(map(tf.constant, batch))
 
     def run():
-        values = step(batch)
+        values = step(batch, RATES)
         return float(values["loss"]), float(values["discriminator"])
 
     return run

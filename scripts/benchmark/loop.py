@@ -7,6 +7,8 @@ import time
 from contextlib import redirect_stderr, redirect_stdout
 from dataclasses import replace
 
+import numpy as np
+
 import models
 from scripts.benchmark.settings import BASELINE, BATCH, DEMO, PATCH, SCALE
 from scripts.benchmark.training import random_batch
@@ -65,6 +67,7 @@ class WithBareSteps:
         self._step, self._block = step, block
         batch = random_batch(options.batch_size, options.patch_size, SCALE)
         self._batch = tuple(map(tf.constant, batch))
+        self._rates = np.array([options.learning_rate], np.float32)
         self._bare, self._turns, self._calls, self._ended = [], [], 0, None
         self._take_bare_steps()  # compiled and warm before the loop begins
         self._bare.clear()
@@ -72,9 +75,12 @@ class WithBareSteps:
     def __getattr__(self, name):
         return getattr(self._step, name)
 
-    def __call__(self, *batch):
-        """Take the step, and bare steps after every block."""
-        result = self._step(*batch)
+    def turns(self, window, most):
+        """What takes a step in the loop, and bare steps after every block."""
+        turns = self._step.turns(window, most)
+        return lambda *arguments: self._noted(turns(*arguments))
+
+    def _noted(self, result):
         now = time.perf_counter()
         if self._ended:
             self._turns.append(now - self._ended)
@@ -88,7 +94,7 @@ class WithBareSteps:
     def _take_bare_steps(self):
         for _ in range(self._block):
             began = time.perf_counter()
-            self._step(self._batch)
+            self._step(self._batch, self._rates)
             self._bare.append(time.perf_counter() - began)
 
     def share_out(self, timing, laps):

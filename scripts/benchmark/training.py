@@ -25,6 +25,7 @@ TRAIN_STEPS = {
                               8, 24),
 }
 LEARNING_RATE = 1e-4
+RATES = np.array([LEARNING_RATE], np.float32)
 
 
 def train_step(name, arguments):
@@ -51,7 +52,7 @@ def train_step(name, arguments):
 
     def zoo(precision):
         step, _ = _step(model, network, precision, weights)
-        return lambda: float(step(batch, SCALE)["loss"])
+        return lambda: float(step(batch, RATES, SCALE)["loss"])
 
     rows = []
     for precision in PRECISIONS:
@@ -81,7 +82,6 @@ def _step(model, network, precision, weights=None):
     step = recipe.build_step(options)
     if weights is not None:
         step.model.set_weights(weights)
-    step.set_learning_rate(LEARNING_RATE)
     return step, options
 
 

@@ -69,11 +69,10 @@ def check_step(step, options, support):
         for call in range(CALLS):
             lr, hr = (rng.integers(0, 256, shape).astype(dtype)
                       for shape, dtype in subjects.batch_shapes(options, scale))
-            rate = 1e-4 * (call + 1)
-            step.set_learning_rate(*[rate] * (1 + len(step.schedules)))
-            batch = tf.constant(lr), tf.constant(hr)
+            batch = [tf.constant(x) for x in (lr, hr, *step.numbers(call, options.batch_size))]
+            rates = tf.constant([1e-4 * (call + 1)] * (1 + len(step.schedules)))
             with recorded() as eager:
-                step(batch, scale)
+                step(batch, rates, scale)
             if call == 0:
                 before = _traces(step)
         found += _eager(eager, "a step")

@@ -20,7 +20,7 @@ import yaml
 from common.cli import UserError
 from common.training import loop
 from common.training.events import read_metrics
-from common.training.gan import AdversarialStep
+from common.training.turns import Turns
 from common.weights import read_arrays, read_metadata
 
 pytestmark = pytest.mark.usefixtures("no_curves")
@@ -206,17 +206,16 @@ def test_what_a_model_writes_beside_is_made_again(tmp_path, finish, flags):
 
 
 def test_a_rolled_back_gan_can_be_resumed(tmp_path, finish, flags, call, monkeypatch):
-    step, draws = AdversarialStep.__call__, []
+    take, taken = Turns.__call__, []
 
-    def poisoned(self, batch, *arguments):
-        logged = step(self, batch, *arguments)
-        draws.append(self._drawn)
-        if self._drawn == 7:
-            variable = self.discriminator.trainable_variables[0]
+    def poisoned(self, *arguments):
+        take(self, *arguments)
+        taken.append(arguments)
+        if len(taken) == 7:
+            variable = self._step.discriminator.trainable_variables[0]
             variable.assign(variable * float("nan"))
-        return logged
 
-    monkeypatch.setattr(AdversarialStep, "__call__", poisoned)
+    monkeypatch.setattr(Turns, "__call__", poisoned)
     short = ["--stage", "gan", "--train_steps", "12", "--val_every", "12", "--save_every", "4",
              "--perceptual_weight", "0", "--on_nan", "rollback"]
     text = finish("srgan", tmp_path / "whole", *short)
@@ -228,13 +227,14 @@ def test_a_rolled_back_gan_can_be_resumed(tmp_path, finish, flags, call, monkeyp
         if done == 8:
             raise KeyboardInterrupt
 
+    del taken[:]
     with monkeypatch.context() as patch:
         patch.setattr(loop.Loop, "_save", killed)
         done = call("models.srgan.train", *flags("srgan", tmp_path / "run", *short), cwd=tmp_path)
         assert done.returncode == 130
-    del draws[:]
+    taken[:] = [()] * 8
     assert "resuming after step 8" in finish("srgan", tmp_path / "run", *short)
-    assert draws == [9, 10, 11, 12]
+    assert len(taken) == 12
     ours, theirs = (read_arrays(tmp_path / name / "srgan_x2_last.h5") for name in ("run", "whole"))
     assert ours and all((a == b).all() and np.isfinite(a).all() for layer in ours
                         for a, b in zip(ours[layer], theirs[layer]))

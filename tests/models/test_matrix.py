@@ -160,9 +160,8 @@ def test_train_steps_lower_the_loss(case, photo):
     hr = photo(24 * case.scale, 24 * case.scale)
     before = case.model.get_weights()
     step = PixelStep(case.model, adam(), l1)
-    step.set_learning_rate(2e-3)
     batch = tf.constant(hr[None, ::case.scale, ::case.scale]), tf.constant(hr[None])
-    losses = [float(step(batch)["loss"]) for _ in range(20)]
+    losses = [float(step(batch, [2e-3])["loss"]) for _ in range(20)]
     case.model.set_weights(before)
     assert losses[-1] < 0.8 * losses[0], losses
 

@@ -22,12 +22,14 @@ from common.weights import read_arrays
 pytestmark = [pytest.mark.stack("ascend"), pytest.mark.process]
 
 ROOT = Path(__file__).resolve().parents[2]
-STEPS, LONG = 3, 30
+STEPS, LONG = 5, 30
+LOOP = 4  # steps in a call
 SHORT = ["--chip", "npu", "--preset", "demo", "--batch_size", "4", "--val_images", "1",
          "--log_every", "1", "--warmup_steps", "0", "--patch_size", "16", "--deterministic", "true",
          "--op_compiler_cache_mode", "force"]
 # Their discriminators or generators normalise by the batch, of which each process has a share.
 GANS = {name for name in models.available() if models.model(name).stages}
+ONE_SCALE = {"bsrn": ("--scale", "2")}
 # Of each kind of step: pixels, several scales together, a GAN.
 SHARED = ("bsrn", "edsr", "srgan")
 LOGGED = {name: 7 if name in GANS else 1 for name in SHARED}
@@ -39,6 +41,7 @@ trainings, where = json.loads(sys.argv[1]), sys.argv[2]
 mains = [importlib.import_module(f"models.{name}.train").main for name, _, _ in trainings]
 for main, (name, output, flags) in zip(mains, trainings):
     os.environ["NPU_STANDIN_RECORD"] = f"{where}/{output}.calls"
+    os.environ["NPU_STANDIN_OPERATIONS"] = f"{where}/{output}.operations"
     with open(f"{where}/{output}.{os.environ.get('RANK_ID', 0)}.txt", "w") as said, \\
             contextlib.redirect_stdout(said), contextlib.redirect_stderr(said):
         main([*flags, "--output_dir", f"{where}/{output}"])
@@ -46,7 +49,7 @@ for main, (name, output, flags) in zip(mains, trainings):
 
 
 class Npus:
-    """Trainings in a folder: every model on `one` NPU, some on `two`, and a `long` one of EDSR."""
+    """Trainings in a folder, and what they left there."""
 
     def __init__(self, folder, flags, fork):
         self.folder, self.flags, self._fork = folder, flags, fork
@@ -74,6 +77,10 @@ class Npus:
         rows = map(json.loads, (self.folder / f"{output}.calls").read_text().splitlines())
         return [row for row in rows if row["rank"] in (rank, None)]
 
+    def operations(self, output):
+        """What the device of a run was given to run, see `operations` of the stand-in."""
+        return (self.folder / f"{output}.operations").read_text().splitlines()
+
     def losses(self, output):
         """The loss of each step of a run."""
         rows = read_metrics(self.folder / output / "metrics.jsonl")
@@ -96,23 +103,46 @@ def flags(vgg_file, tiny, small_flags):
 
 
 @pytest.fixture(scope="module")
-def npus(tmp_path_factory, flags, rank_tables, fork):
-    """All trainings: three processes serve them."""
-    folder = tmp_path_factory.mktemp("npus")
-    npus = Npus(folder, flags, fork)
+def npus(tmp_path_factory, flags, fork):
+    """What the trainings below share."""
+    return Npus(tmp_path_factory.mktemp("npus"), flags, fork)
+
+
+@pytest.fixture(scope="module")
+def one(npus, flags):
+    """Every model on one NPU."""
     npus.serve([(name, f"{name}_one", flags(name, STEPS)) for name in models.available()], {})
-    npus.serve([*((name, f"{name}_two", flags(name, STEPS)) for name in SHARED),
-                ("edsr", "long", flags("edsr", LONG))],
-               *(rank_tables(folder, 2, rank) for rank in range(2)))
-    return npus
+
+
+@pytest.fixture(scope="module")
+def looped(npus, flags):
+    """One of each kind on one NPU at one scale, a step in a call and several."""
+    npus.serve([(name, f"{name}_by_{size}", [*flags(name, STEPS), *ONE_SCALE.get(name, ()),
+                                             "--npu_loop_size", str(size)])
+                for name in SHARED for size in (1, LOOP)], {})
+
+
+@pytest.fixture(scope="module")
+def two(npus, flags, rank_tables):
+    """One of each kind on two NPUs."""
+    npus.serve([(name, f"{name}_two", flags(name, STEPS)) for name in SHARED],
+               *(rank_tables(npus.folder, 2, rank) for rank in range(2)))
+
+
+@pytest.fixture(scope="module")
+def long(npus, flags, rank_tables):
+    """EDSR on two NPUs for longer."""
+    npus.serve([("edsr", "long", flags("edsr", LONG))],
+               *(rank_tables(npus.folder, 2, rank, "long_exchange") for rank in range(2)))
 
 
 def names(calls):
     """In order, without what is within the step."""
-    return [call["call"] for call in calls if call["call"] != "keep_dtype_scope"]
+    return [call["call"] for call in calls
+            if call["call"] not in ("keep_dtype_scope", "set_npu_loop_size")]
 
 
-def test_the_device_is_opened_before_anything_else_and_once(npus):
+def test_the_device_is_opened_before_anything_else_and_once(npus, one, two):
     """Options, then the device before anything else touches TensorFlow, then training."""
     calls = npus.calls(f"{SHARED[0]}_one")
     assert names(calls) == ["open", "as_default", "NpuLossScaleOptimizer"]
@@ -127,7 +157,7 @@ def test_the_device_is_opened_before_anything_else_and_once(npus):
 
 
 @pytest.mark.parametrize("name", models.available())
-def test_one_npu(name, npus):
+def test_one_npu(name, npus, one):
     assert "device: NPU 0, precision allow_mix_precision" in npus.said(f"{name}_one")
     losses = npus.losses(f"{name}_one")
     assert len(losses) == STEPS and np.isfinite(losses).all()
@@ -137,8 +167,43 @@ def test_one_npu(name, npus):
     assert any(call["call"] == "keep_dtype_scope" for call in calls)
 
 
+@pytest.mark.parametrize("name", models.available())
+def test_between_two_steps_nothing_runs_outside_functions(name, npus, one):
+    """For each operation outside a function the adapter builds a graph or goes to the host."""
+    assert number_of_calls_alone(npus.operations(f"{name}_one")) == STEPS
+
+
+def number_of_calls_alone(lines):
+    """How often a function took steps, where nothing else ran in between."""
+    taken = [i for i, line in enumerate(lines) if line == "function take"]
+    between = lines[taken[0] + 1:taken[-1]]
+    # With a log line after each there is the function that reads and clears its means.
+    assert set(between) <= {"function take", "function read"}, between
+    return len(taken)
+
+
+@pytest.mark.parametrize("name", models.available())
+def test_variables_are_made_saved_and_loaded_by_few_functions(name, npus, one):
+    lines = npus.operations(f"{name}_one")
+    assert len([line for line in lines if line.startswith("graph")]) <= 3
+    assert lines.count("function write") <= 8
+
+
 @pytest.mark.parametrize("name", SHARED)
-def test_two_npus(name, npus):
+def test_four_steps_in_a_call_give_the_same_bits(name, npus, looped):
+    assert number_of_calls_alone(npus.operations(f"{name}_by_{LOOP}")) == 2
+    single, four = (read_arrays(npus.weights(f"{name}_by_{size}")) for size in (1, LOOP))
+    assert single.keys() == four.keys() and single
+    for layer, ours in single.items():
+        for a, b in zip(ours, four[layer]):
+            np.testing.assert_array_equal(a, b)
+    for size, told in ((1, [1]), (LOOP, [LOOP, STEPS - LOOP])):
+        assert told == [call["loop_size"] for call in npus.calls(f"{name}_by_{size}")
+                        if call["call"] == "set_npu_loop_size"]
+
+
+@pytest.mark.parametrize("name", SHARED)
+def test_two_npus(name, npus, one, two):
     said, quiet = (npus.said(f"{name}_two", rank) for rank in range(2))
     assert "device: NPU 0, process 0 of 2" in said and "device: NPU 1, process 1 of 2" in quiet
     assert "Final" not in quiet and "step 1" not in quiet
@@ -174,7 +239,7 @@ def test_two_npus(name, npus):
                                                          rel=0.05 if name in GANS else 1e-4)
 
 
-def test_when_one_of_two_is_killed_all_end_and_go_on_together(npus, tmp_path, rank_table):
+def test_when_one_of_two_is_killed_all_end_and_go_on_together(npus, long, tmp_path, rank_table):
     def start():
         env = rank_table(2, 0, exchange=str(len(list(tmp_path.iterdir()))))
         del env["RANK_ID"], env["ASCEND_DEVICE_ID"]

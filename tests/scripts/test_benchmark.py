@@ -147,16 +147,21 @@ def test_the_loop_and_the_bare_step_are_timed_side_by_side(monkeypatch):
         model = "the network"
         calls = 0
 
-        def __call__(self, batch, scale=None):
+        def __call__(self, batch, rates):
             Step.calls += 1
             clock[0] += 2.0
 
+        def turns(self, window, most):
+            return lambda batches, scale, count: self(batches, None)
+
     clock = [100.0]
     monkeypatch.setattr(loop.time, "perf_counter", lambda: clock[0])
-    step = loop.WithBareSteps(Step(), 2, argparse.Namespace(patch_size=4, batch_size=1))
+    step = loop.WithBareSteps(Step(), 2, argparse.Namespace(
+        patch_size=4, batch_size=1, learning_rate=0.1))
+    take = step.turns("window", 1)
     for _ in range(5):
         clock[0] += 0.5  # what the loop does besides
-        step("batch", 2)
+        take("batches", 2, 1)
     assert step.model == "the network"
     assert Step.calls == 2 + 5 + 4
     # the clock of the loop: 4 turns of 2.5 s and 4 bare steps of 2 s

@@ -63,7 +63,15 @@ PUBLISHED = {
     "op_precision_mode": (None, None),
     "op_compiler_cache_dir": (None, None),
     "graph_memory_max_size": (None, None),
+    "experimental.logical_device_deploy_config.logical_device_cluster_deploy_mode":
+        ("LB", {"LB", "SINGLE"}),
+    "experimental.graph_memory_optimize_config.recompute": (None, {"auto", "manual"}),
+    "experimental.multi_branches_config.dynamic_node_type": (None, {"0"}),
+    "experimental.model_deploy_config.model_deploy_devicelist": (None, None),
+    "experimental.enable_graph_parallel": (False, {True, False}),
 }
+PROFILING = {"output": "./", "training_trace": "on", "task_time": "on", "hccl": "on",
+             "aicpu": "on", "aic_metrics": "PipeUtilization", "msproftx": "off"}
 
 
 @pytest.mark.parametrize("module, name, arguments", SIGNATURES)
@@ -85,6 +93,7 @@ def test_options_are_the_published_ones():
             entry = entry[part]
         assert entry[0] == default and (values is None or set(entry[1]) == values), dotted
     assert "auto_tune_mode" not in names["OPTIONS"]
+    assert json.loads(names["OPTIONS"]["profiling_config"]["profiling_options"][0]) == PROFILING
 
 
 def finished(results):
@@ -138,6 +147,41 @@ def test_options_device_and_loss_scaling(forked, tmp_path):
     assert [call["call"] for call in calls] == ["open", "as_default", "NpuLossScaleOptimizer"]
     assert calls[0]["options"] == {"precision_mode": "allow_mix_precision"}
     assert calls[0]["tensorflow_was_used"]  # by the constant before
+
+
+OPERATIONS = """
+import npu_device as npu
+import tensorflow as tf
+from tensorflow.python.eager import context
+
+npu.open().as_default()
+with tf.device("CPU:0"):
+    variable = tf.Variable(3.0)
+
+@tf.function
+def double(x):
+    with npu.keep_dtype_scope():
+        y = x * variable
+    return y + 1.0
+
+double(variable.read_value())
+with context.device("CPU:0"):
+    tf.constant(1.0) + 2.0
+variable.assign(tf.constant(2.0) + 1.0)
+made = {op.type: op for op in double.get_concrete_function(tf.constant(1.0)).graph.get_operations()}
+assert made["Mul"].get_attr("_keep_dtype") == 1
+assert "_keep_dtype" not in made["AddV2"].node_def.attr
+"""
+
+
+@ascend
+def test_operations_outside_functions_are_noted_whatever_tf_device_says(forked, tmp_path):
+    finished(forked([(OPERATIONS, {"NPU_STANDIN_OPERATIONS": "operations"})]))
+    lines = (tmp_path / "operations").read_text().splitlines()
+    assert lines.index("function double") > lines.index("graph ReadVariableOp")
+    assert [line for line in lines if line.startswith("graph")] == [
+        "graph AssignVariableOp", "graph ReadVariableOp", "graph AssignVariableOp"]
+    assert lines.count("operation AddV2") == 1  # that on the CPU is not the adapter's
 
 
 CLUSTER = """

@@ -6,11 +6,17 @@ import re
 from pathlib import Path
 from types import SimpleNamespace
 
+import numpy as np
 import pytest
 
 from common.device import chip, npu
-from common.nn.keras_compat import tf
+from common.nn.keras_compat import function, tf
+from common.training.gan_losses import GAN_LOSSES
+from common.training.losses import l1
+from models.srdrm.losses import srdrm_loss
+from scripts.npu_check.graphs import operations
 
+KEPT = tf.compat.v1.AttrValue(i=1)  # as the adapter marks an operation
 COMMON = Path(npu.__file__).resolve().parents[1]
 
 
@@ -28,7 +34,8 @@ def opened(monkeypatch):
         @contextlib.contextmanager
         def keep_dtype_scope():
             calls.append("enter")
-            yield
+            with tf.compat.v1.get_default_graph()._attr_scope({"_keep_dtype": KEPT}):
+                yield
             calls.append("leave")
 
         train = SimpleNamespace(optimizer=SimpleNamespace(NpuLossScaleOptimizer=Wrapped))
@@ -51,6 +58,32 @@ def test_an_npu_does_not_cast_within_in_float32(opened):
     assert chip.fixed_shapes()
     assert chip.in_float32(lambda: calls.append("compute") or 5)() == 5
     assert calls == ["enter", "compute", "leave"]
+
+
+@pytest.mark.parametrize("name", ["l1", "ragan", "srdrm"])
+def test_the_gradient_of_a_loss_is_not_cast_either_and_that_of_the_network_is(opened, name):
+    """The adapter's scope is an attribute of the operations that are made within."""
+    loss = {"l1": l1, "srdrm": srdrm_loss,
+            "ragan": lambda sr, hr: GAN_LOSSES["ragan"].discriminator(sr, hr, 1.0, 0.1)}[name]
+    kernel, image = tf.ones([3, 3, 3, 3]), tf.random.stateless_uniform([2, 8, 8, 3], [1, 2])
+
+    def learn(kernel, lr, hr):
+        with tf.GradientTape() as tape:
+            tape.watch(kernel)
+            value = loss(tf.nn.conv2d(lr, kernel, 1, "SAME"), hr)
+        return value, tape.gradient(value, kernel)
+
+    plain = learn(kernel, image, 5 * image)
+    opened()
+    concrete = function(learn).get_concrete_function(kernel, image, 5 * image)
+    for ours, theirs in zip(concrete(kernel, image, 5 * image), plain):
+        np.testing.assert_allclose(ours, theirs, rtol=1e-5)
+    kept = {op.type for op in operations(concrete.graph) if "_keep_dtype" in op.node_def.attr}
+    cast = {op.type for op in operations(concrete.graph)} - kept
+    assert {"Mean", "Mul"} <= kept
+    assert {"Conv2D", "Conv2DBackpropFilter"} <= cast
+    assert cast <= {"Conv2D", "Conv2DBackpropFilter", "Placeholder", "Const", "Identity",
+                    "IdentityN", "Fill", "ShapeN"}, cast
 
 
 @pytest.mark.parametrize("float16, saturates", [(True, False), (False, False), (False, True)])

@@ -44,9 +44,12 @@ def make(**kwargs):
     set_seed(3)
     g, d = generator(), discriminator()
     options = {"terms": [Term("pixel", 0.02, l1)], "adversarial_weight": 0.5, **kwargs}
-    step = AdversarialStep(g, d, (adam(), adam()), **options)
-    step.set_learning_rate(*RATES)
-    return step
+    return AdversarialStep(g, d, (adam(), adam()), **options)
+
+
+def with_numbers(step, number, batch):
+    """A batch as the loop would give it."""
+    return (*batch, *step.numbers(number, len(batch[0])))
 
 
 def by_turns(gan, batches):
@@ -76,7 +79,7 @@ def by_turns(gan, batches):
 def test_one_pass_gives_the_updates_of_two(gan, batches):
     step = make(gan_loss=gan)
     for batch in batches:
-        values = {key: float(value) for key, value in step(batch).items()}
+        values = {key: float(value) for key, value in step(batch, RATES).items()}
     assert set(values) == {"loss", "pixel", "adversarial", "discriminator", "d_real", "d_fake"}
     assert values["loss"] == pytest.approx(0.02 * values["pixel"] + 0.5 * values["adversarial"],
                                            rel=1e-5)
@@ -91,7 +94,7 @@ def test_the_gradient_penalty_is_part_of_the_discriminators_loss(batches):
     step, same = make(gan_loss="wgan_gp", penalty_weight=10.0), make(gan_loss="wgan_gp")
     sr = same.trained(lr, training=True)
     logits = [same.discriminator(x, training=True) for x in (hr, sr)]
-    value = float(step(batches[0])["discriminator"])
+    value = float(step(with_numbers(step, 0, batches[0]), RATES)["discriminator"])
     numbers = np.random.Philox(np.random.SeedSequence((0, 0))).random_raw(12).reshape(4, 3)
     position = tf.constant(numbers[:, 2].reshape(4, 1, 1, 1) / 2.0**64, tf.float32)
     penalty = gradient_penalty(lambda x: same.discriminator(x, training=True), hr, sr, position)
@@ -103,8 +106,8 @@ def test_label_noise_is_new_in_each_step_and_the_same_in_each_run(batches):
     runs = []
     for noise in (0.2, 0.2, 0.0):
         step = make(gan_loss="vanilla", label_noise=noise)
-        step.set_learning_rate(0.0)
-        runs.append([float(step(batches[0])["discriminator"]) for _ in range(3)])
+        runs.append([float(step(with_numbers(step, i, batches[0]), [0.0])["discriminator"])
+                     for i in range(3)])
     noisy, again, plain = runs
     assert noisy == again and len(set(noisy)) == 3
     assert plain == pytest.approx([plain[0]] * 3, rel=1e-6)
@@ -115,11 +118,10 @@ def test_the_average_starts_at_the_weights_and_follows_them(batches):
     set_seed(3)
     g, average, d = generator(), generator(), discriminator()
     step = AdversarialStep(g, d, (adam(), adam()), [], ema=Ema(g, average, 0.9))
-    step.set_learning_rate(1e-2)
     assert step.model is average and step.trained is g
     expected = None
     for n, batch in enumerate(batches):
-        step(batch)
+        step(batch, [1e-2])
         decay = min(0.9, (1 + n) / (10 + n)) if n else 0
         now = [variable.numpy() for variable in g.variables]
         expected = [decay * e + (1 - decay) * n for e, n in zip(expected, now)] if n else now
@@ -133,19 +135,17 @@ def test_a_restored_step_goes_on_bit_for_bit(batches, tmp_path):
         g, d = generator(), discriminator(spectral=True)
         step = AdversarialStep(g, d, (adam(), adam()), [Term("pixel", 1.0, l1)], "vanilla",
                                label_noise=0.2, ema=Ema(g, generator(), 0.9))
-        step.set_learning_rate(*RATES)
         return step, Checkpoints(tmp_path, step.tracked)
 
     step, checkpoints = fresh()
-    step(batches[0])
+    step(with_numbers(step, 0, batches[0]), RATES)
     checkpoints.save(1)
-    for batch in batches[1:]:
-        step(batch)
+    for i, batch in enumerate(batches[1:], 1):
+        step(with_numbers(step, i, batch), RATES)
     other, checkpoints = fresh()
     assert checkpoints.restore_latest() == 1
-    other.set_learning_rate(*RATES)
-    for batch in batches[1:]:
-        other(batch)
+    for i, batch in enumerate(batches[1:], 1):
+        other(with_numbers(other, i, batch), RATES)
     for ours, theirs in ((step.model, other.model), (step.trained, other.trained),
                          (step.discriminator, other.discriminator)):
         for a, b in zip(ours.variables, theirs.variables):
@@ -154,6 +154,6 @@ def test_a_restored_step_goes_on_bit_for_bit(batches, tmp_path):
 
 def test_the_discriminator_learns_to_tell_them_apart(batches):
     step = make(gan_loss="ragan", adversarial_weight=0.0)
-    values = [step(batches[0]) for _ in range(30)]
+    values = [step(batches[0], RATES) for _ in range(30)]
     apart = [float(value["d_real"] - value["d_fake"]) for value in values]
     assert np.mean(apart[-5:]) > np.mean(apart[:5]) + 1

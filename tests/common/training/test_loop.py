@@ -187,6 +187,29 @@ def test_sigterm_saves_and_ends(start, tmp_path):
     assert list((tmp_path / "run" / "checkpoints").glob("step-*.index"))
 
 
+def test_several_steps_in_a_call_give_the_same_bits_and_stop_at_their_multiples(
+        unbroken, train, tmp_path):
+    done = train("--npu_loop_size", "4", "--max_minutes", "1e-9")
+    assert done.returncode == 143 and "stopped after step 4;" in done.stdout, done.stderr
+    done = train("--npu_loop_size", "3")  # another one goes on with it
+    assert done.returncode == 0, done.stderr
+    assert same_weights(tmp_path / "run" / "edsr_x2_last.h5", unbroken[0] / "edsr_x2_last.h5")
+    rows = read_metrics(tmp_path / "run" / "metrics.jsonl")
+    logged = {row["step"]: row["loss"] for row in rows if "loss" in row}
+    assert list(logged) == [4, 6, 12, 18, 24, 30, 36, 40]  # 5 is rounded up
+    assert [row["step"] for row in rows if "val_psnr" in row] == [12, 24, 36, 40]
+    assert sorted(int(path.stem[5:]) for path in (tmp_path / "run" / "checkpoints").glob(
+        "step-*.index")) == [30, 36, 40]
+
+
+def test_a_run_that_looks_at_each_step_takes_them_one_by_one(train, call, tmp_path, tiny):
+    fails(train("--npu_loop_size", "4", "--on_nan", "skip"), "--on_nan skip", "--npu_loop_size 4")
+    fails(call("models.bsrn.train", "--scale", "[2,3]", "--npu_loop_size", "2", "--chip", "cpu",
+               "--data_dir", tiny, "--output_dir", "joint", cwd=tmp_path),
+          "--npu_loop_size 2 needs one --scale")
+    assert not list(tmp_path.glob("*/config.yaml"))
+
+
 def test_other_options_or_images_are_refused(unbroken, train, tmp_path, call):
     shutil.copytree(str(unbroken[0]), str(tmp_path / "run"))
     fails(train("--learning_rate", "0.002"), "learning_rate was 0.001 and is 0.002", "--resume no")

@@ -264,21 +264,19 @@ def test_max_minutes_stops_like_a_signal(train, whole, tmp_path):
 @pytest.fixture
 def poisoned(monkeypatch):
     """Make the weights of some steps NaN, those of 12 whose number is in `poisoned.steps`."""
-    from common.training.steps import PixelStep
+    from common.training.turns import Turns
 
-    step = PixelStep.__call__
+    take = Turns.__call__
 
     class Poison:
         steps = set()
 
-    def call_(self, batch, *arguments):
-        logged = step(self, batch, *arguments)
+    def call_(self, *arguments):
+        take(self, *arguments)
         Poison.done += 1
         if Poison.done in Poison.steps:
-            variable = self.trained.trainable_variables[0]
-            variable.assign(variable * math.nan)
-            logged = {**logged, "loss": logged["loss"] * math.nan}
-        return logged
+            for variable in (self._step.trained.trainable_variables[0], self._window.sums):
+                variable.assign(variable * math.nan)
 
     begin = loop.Loop._fit
 
@@ -286,7 +284,7 @@ def poisoned(monkeypatch):
         Poison.done = self.start
         return begin(self, signals)
 
-    monkeypatch.setattr(PixelStep, "__call__", call_)
+    monkeypatch.setattr(Turns, "__call__", call_)
     monkeypatch.setattr(loop.Loop, "_fit", fit)
     return Poison
 

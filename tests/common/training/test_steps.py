@@ -23,8 +23,7 @@ def learn(photo, policy):
     """The losses of fifteen steps in a precision."""
     with policy_scope(policy):
         step = PixelStep(small_edsr(), adam(), l1, "global_norm", 1.0)
-        step.set_learning_rate(1e-3)
-        losses = [float(step(batch(photo))["loss"]) for _ in range(15)]
+        losses = [float(step(batch(photo), [1e-3])["loss"]) for _ in range(15)]
         assert all(v.dtype in ("float32", tf.float32) for v in step.model.trainable_variables)
     return losses
 
@@ -40,15 +39,13 @@ def test_losses_by_hand():
 def test_one_step_of_sgd_is_the_gradient_of_the_loss_and_is_traced_once(photo):
     model = small_edsr()
     step = PixelStep(model, keras.optimizers.SGD(1.0), l1)
-    step.set_learning_rate(0.01)
     lr, hr = batch(photo)
     with tf.GradientTape() as tape:
         loss = tf.reduce_mean(tf.abs(model(tf.cast(lr, tf.float32)) - tf.cast(hr, tf.float32)))
     gradients = tape.gradient(loss, model.trainable_variables)
     before = [variable.numpy() for variable in model.trainable_variables]
-    logged = step((lr, hr))
-    step.set_learning_rate(0.0)
-    step((lr, hr))
+    logged = step((lr, hr), [0.01])
+    step((lr, hr), [0.0])
     assert step._train[None].experimental_get_tracing_count() == 1
     assert float(logged["loss"]) == pytest.approx(float(loss), rel=1e-5)
     for variable, value, gradient in zip(model.trainable_variables, before, gradients):
@@ -60,11 +57,10 @@ def test_the_average_of_the_weights_by_hand(photo):
     model, average = small_edsr(), small_edsr()
     step = PixelStep(model, keras.optimizers.SGD(1.0), l1, ema=averaged(model, lambda _: average,
                                                                        0.22))
-    step.set_learning_rate(0.01)
     assert step.model is average
     expected = None
     for decay in (0, 2 / 11, 0.22, 0.22):  # it grows up to what was asked for
-        step(batch(photo))
+        step(batch(photo), [0.01])
         now = [variable.numpy() for variable in model.variables]
         expected = now if not decay else [decay * e + (1 - decay) * n
                                           for e, n in zip(expected, now)]
@@ -88,9 +84,8 @@ def test_clipping_by_hand():
 def test_clipping_is_part_of_the_step(photo):
     model = small_edsr()
     step = PixelStep(model, keras.optimizers.SGD(1.0), mse, "global_norm", 0.5)
-    step.set_learning_rate(1.0)
     before = [variable.numpy() for variable in model.trainable_variables]
-    step(batch(photo))
+    step(batch(photo), [1.0])
     moved = [v.numpy() - b for v, b in zip(model.trainable_variables, before)]
     assert np.sqrt(sum((m**2).sum() for m in moved)) == pytest.approx(0.5, rel=1e-3)
 
@@ -104,9 +99,8 @@ def test_weight_decay_is_added_to_the_gradients_of_kernels(photo):
     model = small_edsr()
     step = PixelStep(model, keras.optimizers.SGD(1.0), lambda sr, hr: 0.0 * tf.reduce_mean(sr),
                      weight_decay=0.5)
-    step.set_learning_rate(0.1)
     before = model.get_weights()
-    step(batch(photo))
+    step(batch(photo), [0.1])
     for old, new in zip(before, model.get_weights()):
         np.testing.assert_allclose(new, old * (0.95 if old.ndim > 1 else 1), rtol=1e-5)
 
@@ -117,9 +111,8 @@ def test_a_slow_layer_moves_a_tenth_as_far(photo):
         model = small_edsr()
         layer = model.get_layer("tail")
         step = PixelStep(model, adam(), l1, slow_layers=[layer] if slow else [])
-        step.set_learning_rate(1e-3)
         before = [layer.get_weights()[0], model.get_layer("head").get_weights()[0]]
-        step(batch(photo))
+        step(batch(photo), [1e-3])
         after = [layer.get_weights()[0], model.get_layer("head").get_weights()[0]]
         moved.append([new - old for new, old in zip(after, before)])
     np.testing.assert_allclose(moved[1][0], 0.1 * moved[0][0], atol=1e-8)
@@ -131,9 +124,8 @@ def test_each_head_trains_its_own_layers(photo):
     model = models.create("bsrn", (2, 3), num_features=8, num_states=8, num_recursions=2)
     heads = {scale: keras.Model(model.input, model.output[f"x{scale}"]) for scale in (2, 3)}
     step = PixelStep(model, adam(), l1, heads=heads)
-    step.set_learning_rate(1e-3)
     before = {layer.name: layer.get_weights() for layer in model.layers if layer.get_weights()}
-    step(batch(photo), scale=2)
+    step(batch(photo), [1e-3], scale=2)
     changed = {name for name, arrays in before.items()
                if any((a != b).any() for a, b in zip(arrays, model.get_layer(name).get_weights()))}
     assert {"last_conv_x2", "upscale_x2_conv1", "module_conv3", "first_conv"} <= changed
@@ -146,21 +138,19 @@ def test_a_restored_step_of_several_scales_goes_on_bit_for_bit(photo, tmp_path):
         model = models.create("bsrn", (2, 3), num_features=4, num_states=4, num_recursions=2)
         step = PixelStep(model, adam(), l1, heads={
             scale: keras.Model(model.input, model.output[f"x{scale}"]) for scale in (2, 3)})
-        step.set_learning_rate(1e-3)
         return step, Checkpoints(tmp_path, step.tracked)
 
     lr, hr = batch(photo)
     batches = {2: (lr, hr), 3: (lr[:, :8, :8], hr[:, :24, :24])}
     step, checkpoints = fresh()
     for scale in (2, 2, 3):
-        step(batches[scale], scale)
+        step(batches[scale], [1e-3], scale)
     checkpoints.save(3)
     other, restored = fresh()
     assert restored.restore_latest() == 3
     for each in (step, other):
-        each.set_learning_rate(1e-3)
         for scale in (3, 2):
-            each(batches[scale], scale)
+            each(batches[scale], [1e-3], scale)
     for a, b in zip(step.model.get_weights(), other.model.get_weights()):
         np.testing.assert_array_equal(a, b)
 
@@ -198,10 +188,9 @@ def train(strategy):
         set_seed(0)
         step = PixelStep(models.create("edsr", 2, num_blocks=1, num_filters=8), adam(), l1,
                          "global_norm", 0.5)
-        step.set_learning_rate(1e-3)
         batches = data if strategy.num_replicas_in_sync == 1 else (
             strategy.experimental_distribute_dataset(data))
-        losses = [float(step(batch)["loss"]) for batch in batches]
+        losses = [float(step(batch, [1e-3])["loss"]) for batch in batches]
     return losses, [v.numpy() for v in step.model.trainable_variables]
 
 

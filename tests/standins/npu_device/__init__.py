@@ -7,6 +7,7 @@ is stricter in two things that the adapter lets pass without a word: an option t
 
 Environment:
     NPU_STANDIN_RECORD: file that every call is added to, as an object of JSON per line.
+    NPU_STANDIN_OPERATIONS: file of what the device is given to run, see `operations`.
     NPU_STANDIN_EXCHANGE: folder through which processes of a cluster exchange values.
     NPU_STANDIN_DEVICES: how many devices there are; by default 8.
     NPU_STANDIN_INF_NAN: 1 for a chip that gives infinity on overflow; by default it saturates.

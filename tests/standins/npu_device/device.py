@@ -5,8 +5,11 @@ import json
 import os
 
 import tensorflow as tf
+from tensorflow.core.framework import attr_value_pb2
 from tensorflow.python.eager import context, def_function
+from tensorflow.python.framework import ops
 
+from npu_device import operations
 from npu_device.options import Config
 
 _state = {"handle": None, "default": False, "options": None, "within": None}
@@ -98,6 +101,8 @@ class NpuDeviceHandle:
         """Run on the device from now on."""
         tf.function = npu_compat_function
         def_function.Function.__call__ = _never_nested_call
+        ops.device = lambda *_: contextlib.nullcontext()  # the adapter ignores tf.device
+        operations.note_all()
         _state["default"] = True
         record("as_default")
         return self
@@ -124,6 +129,7 @@ def _never_nested_call(self, *args, **kwargs):
         except Exception:  # as the adapter does
             return _call(self, *args, **kwargs)
     _state["within"] = self._python_function.__name__
+    operations.note("function", _state["within"])
     try:
         return _call(self, *args, **kwargs)
     finally:
@@ -147,6 +153,8 @@ def is_inf_nan_enabled():
 
 @contextlib.contextmanager
 def keep_dtype_scope():
-    """Operators that are not cast."""
+    """Operators that are not cast: an attribute of those that are made within."""
     record("keep_dtype_scope")
-    yield
+    kept = {"_keep_dtype": attr_value_pb2.AttrValue(i=1)}
+    with ops.get_default_graph()._attr_scope(kept):
+        yield

@@ -7,6 +7,11 @@ _PRECISION = ["force_fp32", "allow_fp32_to_fp16", "force_fp16", "must_keep_origi
 _PRECISION_V2 = ["fp16", "origin", "cube_fp16in_fp32out", "mixed_float16", "mixed_bfloat16",
                  "cube_hif8", "mixed_hif8"]
 
+# As the adapter has it, with the blanks of a line that it continues.
+_PROFILING = ('{"output":".\\/","training_trace":"on","task_time":"on",' + 45 * " "
+              + '"hccl":"on","aicpu":"on","aic_metrics":"PipeUtilization",' + 45 * " "
+              + '"msproftx":"off"}')
+
 # name -> (default, values that it may have or None for any), or a group of these.
 OPTIONS = {
     "graph_run_mode": (1, _SWITCH),
@@ -48,7 +53,7 @@ OPTIONS = {
     },
     "profiling_config": {
         "enable_profiling": (False, _BOOL),
-        "profiling_options": ("{}", None),
+        "profiling_options": (_PROFILING, None),
     },
     "enable_small_channel": (False, _BOOL),
     "deterministic": (0, _SWITCH),
@@ -70,6 +75,28 @@ OPTIONS = {
     "graph_compiler_cache_dir": (None, None),
     "input_fusion_size": (131072, None),
     "compile_dynamic_mode": (False, _BOOL),
+    "experimental": {
+        "multi_branches_config": {
+            "input_shape": (None, None),
+            "dynamic_node_type": (None, ["0"]),
+            "dynamic_dims": (None, None),
+        },
+        "logical_device_deploy_config": {
+            "logical_device_cluster_deploy_mode": ("LB", ["LB", "SINGLE"]),
+            "logical_device_id": (None, None),
+        },
+        "model_deploy_config": {
+            "model_deploy_mode": (None, None),
+            "model_deploy_devicelist": (None, None),
+        },
+        "graph_memory_optimize_config": {
+            "recompute": (None, ["auto", "manual"]),
+            "graph_slice": (None, ["auto"]),
+        },
+        "resource_config_path": (None, None),
+        "graph_parallel_option_path": (None, None),
+        "enable_graph_parallel": (False, _BOOL),
+    },
     "precision_mode_v2": (None, _PRECISION_V2),
     "export_compile_stat": (1, [0, 1, 2]),
     "aicore_num": (None, None),
