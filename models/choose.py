@@ -39,8 +39,8 @@ def add_network_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--tile", type=int, default=0, metavar="N",
                         help="side of a tile in LR pixels; 0: only large images are tiled")
     parser.add_argument("--tile_overlap", type=int, metavar="N",
-                        help="LR pixels around a tile; default: the network's receptive field, "
-                             "at most 32")
+                        help="LR pixels around a tile; default: as many as change the result by "
+                             "one grey level, measured with the weights")
     parser.add_argument("--self_ensemble", action="store_true",
                         help="average over the 8 flips and rotations: better, 8 times the work")
     parser.add_argument("--recursions", type=int, metavar="N",

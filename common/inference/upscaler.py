@@ -13,13 +13,17 @@ from common.cli import UserError
 from common.colour import extend_under_alpha
 from common.device.chip import fixed_shapes
 from common.inference.footprint import footprint, model_scale, needed_overlap, up_to
+from common.inference.overlap import measured_overlap
 
 if TYPE_CHECKING:
     from common.nn.keras_compat import keras
 
-# Automatic tiles keep the network's largest tensor below this; the process peaks at about two to
-# three times as much. The sides of a window stay within AUTOMATIC_SIDES, in LR pixels.
+# Images are enlarged whole where the network's largest tensor stays below this; the process peaks
+# at about two to three times as much. Windows of larger ones keep it below TILE_BYTES, or are WIDE
+# overlaps wide. The sides of a window stay within AUTOMATIC_SIDES, in LR pixels.
 AUTOMATIC_BYTES = 384 * 2**20
+TILE_BYTES = 128 * 2**20
+WIDE = 8
 AUTOMATIC_SIDES = (192, 1024)
 ALPHAS = ("bicubic", "network")
 
@@ -32,10 +36,14 @@ class Enlarger:
     The subclass sets `scale`, `self_ensemble` and `progress`, and defines `_tiling(height, width)`
     and `_forward(window)` as `Upscaler` does. `window` is the one side that all windows must have,
     None where they may differ. `alpha`, one of `ALPHAS`, says how transparency is enlarged.
+    `measures` says whether the overlap of tiles is measured with the weights, which must not change
+    then.
     """
 
     window = None
+    measures = True
     alpha = ALPHAS[0]
+    _measured = None
 
     def __call__(self, image: np.ndarray) -> np.ndarray:
         """Enlarge an image of any kind.
@@ -149,6 +157,14 @@ class Enlarger:
         return sr[(y.first - y.start) * s:(y.last - y.start) * s,
                   (x.first - x.start) * s:(x.last - x.start) * s]
 
+    def _overlap(self, found):
+        """LR pixels to read around a tile of a network of this footprint; measured once."""
+        if not self.measures:
+            return needed_overlap(found)
+        if self._measured is None:
+            self._measured = measured_overlap(self._forward, found)
+        return self._measured
+
     def _averaged(self, window):
         """The mean of the network's outputs for the 8 flips and rotations of a window."""
         total = 0
@@ -172,10 +188,9 @@ class Upscaler(Enlarger):
         model: of one scale: RGB float32 (N, H, W, 3) in [0, 255] to (N, H*scale, W*scale, 3).
         tile: 0 for automatic (whole images, and tiles where the network's largest tensor would
             exceed `AUTOMATIC_BYTES`), or N for tiles of N LR pixels.
-        tile_overlap: LR pixels to read around a tile; by default the radius of the receptive
-            field, at most `footprint.MAX_OVERLAP` pixels of the network's coarsest features. For a
-            network that works on blocks of LR pixels, tile and overlap are rounded up to a
-            multiple of the block.
+        tile_overlap: LR pixels to read around a tile; by default as many as `measured_overlap`
+            finds. For a network that works on blocks of LR pixels, tile and overlap are rounded up
+            to a multiple of the block.
         self_ensemble: return the mean over the 8 flips and rotations (arXiv 1511.02228), at 8
             times the cost.
         progress: show a bar over the tiles of a large image.
@@ -208,6 +223,7 @@ class Upscaler(Enlarger):
         self._network = function(lambda x: tf.cast(model(x, training=False), tf.float32))
         self._footprint = None
         self._fixed = fixed_shapes() if fixed is None else fixed
+        self.measures = not self._fixed  # an NPU would compile for the sizes of the measurement
 
     def _tiling(self, height, width):
         """((height, width) of a tile, overlap, block of both) for an image, in LR pixels."""
@@ -219,19 +235,17 @@ class Upscaler(Enlarger):
             self._footprint = footprint(self._model)
         grid, overlap = self._footprint.grid, self.tile_overlap
         whole = (up_to(height, grid), up_to(width, grid)), 0, grid
-        if small:
+        largest = _side(AUTOMATIC_BYTES, self._footprint)
+        if small or not (self.tile or self._fixed) and height * width <= largest * largest:
             return whole
-        overlap = needed_overlap(self._footprint) if overlap is None else up_to(overlap, grid)
+        overlap = self._overlap(self._footprint) if overlap is None else up_to(overlap, grid)
         tile = up_to(self.tile, grid)
         if self._fixed:
             tile = tile or fixed_window(overlap, grid) - 2 * overlap
             self.window = tile + 2 * overlap
         if tile:
             return (tile, tile), overlap, grid
-        window = int((AUTOMATIC_BYTES / self._footprint.bytes_per_pixel) ** 0.5)
-        window = min(max(window, AUTOMATIC_SIDES[0]), AUTOMATIC_SIDES[1])
-        if height * width <= window * window:
-            return whole
+        window = min(max(_side(TILE_BYTES, self._footprint), WIDE * overlap), largest)
         most = max(window - 2 * overlap, window // 4)
         # Equal tiles: a narrow last one would cost as much as a full one.
         sides = (-(-side // -(-side // most)) for side in (height, width))
@@ -262,6 +276,12 @@ def cut(size: int, tile: int, overlap: int) -> list[Window]:
         start = min(max(first - overlap, 0), size - length)
         windows.append(Window(start, start + length, first, min(first + tile, size)))
     return windows
+
+
+def _side(most_bytes, found):
+    """The side of a window whose largest tensor has so many bytes, in LR pixels."""
+    return min(max(int((most_bytes / found.bytes_per_pixel) ** 0.5), AUTOMATIC_SIDES[0]),
+               AUTOMATIC_SIDES[1])
 
 
 def fixed_window(overlap: int, grid: int) -> int:

@@ -33,6 +33,8 @@ class Validation:
         self.crop_border = crop_border
         self.names = [pair.name for pair in next(iter(stores.values())).pairs]
         self._upscale = {scale: Upscaler(one_scale(model, scale)) for scale in stores}
+        for upscaler in self._upscale.values():
+            upscaler.measures = False
         self._bicubic = {}
 
     def bicubic(self, scale):

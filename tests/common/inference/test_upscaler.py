@@ -9,7 +9,8 @@ import models
 from common import bicubic
 from common.cli import UserError
 from common.colour import extend_under_alpha
-from common.inference.footprint import footprint, model_scale
+from common.inference.footprint import Footprint, footprint, model_scale
+from common.inference.overlap import measured_overlap
 from common.inference.upscaler import Upscaler, cut
 from common.nn.keras_compat import keras, set_seed
 from common.nn.layers import (
@@ -63,6 +64,36 @@ def test_tiles_equal_the_whole_image(options, gain, tile):
     assert np.abs(whole.astype(int) - tiled).max() <= 1
 
 
+def test_the_overlap_is_measured_once_and_where_tiles_are_needed():
+    model, image = edsr(gain=1, **{**DEEP, "num_blocks": 32}), noise(200, 250, 3)
+    upscaler, sizes = Upscaler(model), []
+    forward = upscaler._forward
+    upscaler._forward = lambda window: sizes.append(window.shape) or forward(window)
+    upscaler(image)
+    assert sizes == [(200, 250, 3)]
+    upscaler.tile = 60
+    for _ in range(2):
+        upscaler(image)
+    overlap = upscaler._overlap(footprint(model))
+    assert 2 < overlap < footprint(model).radius / 2
+    assert sizes[1:].count((60 + 2 * overlap, 60 + 2 * overlap, 3)) == 2 * 4 * 5
+    assert len(sizes) == 1 + 40 + 4
+
+
+@pytest.mark.parametrize("reach", [3, 20, 30])
+def test_the_measured_overlap_is_where_a_network_looks(reach):
+    """A network that adds a pixel `reach` to the right, and little of one that is far below."""
+    def forward(window):
+        padded = np.pad(window, ((0, 90), (0, reach), (0, 0)))
+        return padded[:-90, reach:] + 1e-4 * padded[90:, :-reach]
+
+    found = Footprint(1, 90, 12, 1)
+    assert measured_overlap(forward, found) == reach
+    assert measured_overlap(forward, found._replace(grid=4)) == -(-reach // 4) * 4
+    assert measured_overlap(forward, found._replace(radius=7)) == 7
+    assert measured_overlap(lambda window: forward(window) * np.nan, found) == 32
+
+
 def test_tiles_without_overlap_would_differ():
     model, image = edsr(**DEMO), noise(40, 50, 3)
     seams = Upscaler(model, tile=20, tile_overlap=0)(image)
@@ -75,6 +106,7 @@ def test_automatic_tiles_equal_the_whole_image(monkeypatch):
     monkeypatch.setattr("common.inference.upscaler.AUTOMATIC_SIDES", (64, 64))
     seen = []
     upscaler = Upscaler(model)
+    upscaler.measures = False  # so that its radius is the overlap
     forward = upscaler._forward
     upscaler._forward = lambda window: seen.append(window.shape) or forward(window)
     assert np.abs(whole.astype(int) - upscaler(image)).max() <= 1
@@ -131,6 +163,7 @@ def test_automatic_tiles_lie_on_the_blocks_of_a_network(monkeypatch):
     monkeypatch.setattr("common.inference.upscaler.AUTOMATIC_SIDES", (64, 64))
     seen = []
     upscaler = Upscaler(model)
+    upscaler.measures = False  # so that its radius is the overlap
     forward = upscaler._forward
     upscaler._forward = lambda window: seen.append(window.shape) or forward(window)
     assert np.abs(whole.astype(int) - upscaler(image)).max() <= 1
