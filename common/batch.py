@@ -101,7 +101,8 @@ def plan(sources: list[Path], inputs: list, output: str | Path, scale: float,
     return [(source, target) for target, source in targets.items()]
 
 
-def convert_each(work: list[tuple], convert: Callable, skip_existing: bool = False) -> int:
+def convert_each(work: list[tuple], convert: Callable, skip_existing: bool = False,
+                 tool: str = "") -> int:
     """Convert each image, with a line for each, and a progress bar and a last line for several.
 
     An image that fails is told on stderr, and the others are still done.
@@ -111,6 +112,7 @@ def convert_each(work: list[tuple], convert: Callable, skip_existing: bool = Fal
         convert: writes the target of `convert(source, target)` and returns the shapes of both
             images.
         skip_existing: leave out those whose target exists.
+        tool: what converts them, for their lines.
 
     Returns:
         2 if an image failed, else 0.
@@ -133,7 +135,7 @@ def convert_each(work: list[tuple], convert: Callable, skip_existing: bool = Fal
                 continue
             seconds = time.perf_counter() - begin
             bar.write(f"{source} {before[1]}x{before[0]} -> {target} {after[1]}x{after[0]}, "
-                      f"{seconds:.1f} s")
+                      f"{seconds:.1f} s" + f" with {tool}" * bool(tool))
             written += 1
     if len(work) > 1 or not failed + written:
         skipped = len(work) - written - failed

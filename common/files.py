@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import errno
+import fcntl
 import functools
 import hashlib
 import json
@@ -12,6 +13,7 @@ import os
 import platform
 import re
 import shutil
+import sys
 import tempfile
 import time
 from collections.abc import Iterator
@@ -143,6 +145,23 @@ def _sync(path):
             os.fsync(handle)
         finally:
             os.close(handle)
+
+
+@contextlib.contextmanager
+def only_process(lock: str | Path, doing: str) -> Iterator[None]:
+    """Within `with`, no other process has the same lock; one that waits says so on stderr.
+
+    Args:
+        lock: a file, which stays.
+        doing: what the other process is doing, for the message.
+    """
+    with open(lock, "a") as file:
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            print(f"waiting for another process that is {doing}", file=sys.stderr)
+            fcntl.flock(file, fcntl.LOCK_EX)
+        yield
 
 
 def temporary_prefix(folder: str | Path, name: str) -> str:

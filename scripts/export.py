@@ -16,6 +16,7 @@ import numpy as np
 
 import models
 from common.cli import UserError, one_line, require_packages, run_command, unknown
+from common.device.quiet import quiet_tensorflow
 from common.files import atomic_folder, atomic_path, check_is_no_folder, check_suffix
 from common.flags import OneLineParser
 from common.inference import exports, frozen
@@ -33,6 +34,7 @@ def main(argv):
     arguments.chip = "cpu"  # the export is the same on every chip
     check_target(arguments.format, arguments.output)
     choice = choose_weights(arguments)
+    quiet_tensorflow(arguments.chip)
     model = models.load(choice.path, scale=choice.scale)
     differences = export(model, arguments.format, arguments.output, arguments.tile,
                          arguments.licence or licence(choice.path) or NO_LICENCE)

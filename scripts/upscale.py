@@ -20,9 +20,9 @@ from models.choose import (
     add_network_options,
     add_weights_options,
     choose_weights,
-    open_upscaler,
     wrong_content,
 )
+from models.engine_exports import ENGINE_NAMES, open_with_engine
 
 _Factor = restricted_number_type("_Factor", float, [(">", 0), ("<=", 64)])
 _Quality = restricted_number_type("_Quality", int, [(">=", 1), ("<=", 100)])
@@ -43,7 +43,7 @@ def _run(arguments):
         return _with_frozen_graph(sources, arguments)
     choice = choose_weights(arguments)
     work = _plan(sources, arguments, choice.scale)
-    return _enlarge(work, open_upscaler(choice, arguments, progress=True), arguments)
+    return _enlarge(work, open_with_engine(choice, arguments, progress=True), arguments)
 
 
 def _with_frozen_graph(sources, arguments):
@@ -104,7 +104,7 @@ def _enlarge(work, upscaler, arguments):
         return enlarge_file(source, target, upscaler, arguments.outscale, arguments.quality,
                             lambda line: tqdm.write(line, file=sys.stderr))
 
-    return convert_each(work, enlarge, arguments.skip_existing)
+    return convert_each(work, enlarge, arguments.skip_existing, upscaler.engine)
 
 
 def _add_file_options(parser):
@@ -127,7 +127,7 @@ def _add_file_options(parser):
 
 
 # Options that are fixed in a frozen graph.
-_SETTLED = ("weights", "tile", "tile_overlap", "recursions", "interpolate", "to_weights",
+_SETTLED = ("engine", "weights", "tile", "tile_overlap", "recursions", "interpolate", "to_weights",
             "precision")
 
 
@@ -145,6 +145,11 @@ def _parser():
                              "-: standard output")
     _add_file_options(parser)
     add_weights_options(parser)
+    parser.add_argument("--engine", choices=ENGINE_NAMES, default="auto",
+                        help="what runs the network; auto: openvino on a CPU where it is "
+                             "installed and agrees with Keras to one grey level, else keras. "
+                             "Others than keras start faster; their first run with some weights "
+                             "exports them to the user's cache")
     parser.add_argument("--frozen", metavar="PB",
                         help="run a graph written by scripts.export --format frozen_pb in a "
                              "TensorFlow session, without Keras")

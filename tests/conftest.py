@@ -84,6 +84,28 @@ def no_curves():
         yield
 
 
+@pytest.fixture(autouse=True, scope="session")
+def own_cache(tmp_path_factory):
+    """Networks that are exported for an engine do not pile up in the user's cache."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("XDG_CACHE_HOME", str(tmp_path_factory.mktemp("cache")))
+        yield
+
+
+@pytest.fixture(autouse=True)
+def keras_is_the_engine(request, monkeypatch):
+    """Commands in this process run networks with Keras; `fastest_engine` is for others."""
+    if "fastest_engine" not in request.fixturenames:
+        from models import engine_exports
+
+        monkeypatch.setattr(engine_exports, "fastest", lambda chip, precision: "keras")
+
+
+@pytest.fixture
+def fastest_engine():
+    """Commands in this process choose the engine as they do for users."""
+
+
 @pytest.fixture(autouse=True)
 def ctrl_c_reaches_pytest():
     """A command that ran in this process leaves Ctrl-C to end it silently."""

@@ -7,7 +7,7 @@ import functools
 from collections.abc import Callable, Sequence
 from typing import Any
 
-from common.device import npu
+from common.device import machine, npu
 
 
 def fixed_shapes() -> bool:
@@ -18,6 +18,11 @@ def fixed_shapes() -> bool:
 def on_host() -> Any:
     """A `with` block whose operations run on the host, as what is written into files."""
     return npu.on_host() if npu.opened() else contextlib.nullcontext()
+
+
+def only_a_cpu() -> bool:
+    """Whether this machine shows neither an NPU nor a GPU; TensorFlow is not imported for it."""
+    return not machine.gpu_driver() and npu.missing("npu_device", "npu_bridge") is not None
 
 
 def at_once(variables: Sequence = (), read: Callable | None = None) -> Any:

@@ -148,6 +148,8 @@ class FrozenUpscaler(Enlarger):
         UserError: the machine lacks the chip, or the NPU cannot be opened.
     """
 
+    engine = "tensorflow"
+
     def __init__(self, graph: FrozenGraph, chip: str = "auto",
                  precision_mode: str = "allow_mix_precision", self_ensemble: bool = False,
                  progress: bool = False):

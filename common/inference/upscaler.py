@@ -35,12 +35,13 @@ class Enlarger:
 
     The subclass sets `scale`, `self_ensemble` and `progress`, and defines `_tiling(height, width)`
     and `_forward(window)` as `Upscaler` does. `window` is the one side that all windows must have,
-    None where they may differ. `alpha`, one of `ALPHAS`, says how transparency is enlarged.
-    `measures` says whether the overlap of tiles is measured with the weights, which must not change
-    then.
+    None where they may differ. `alpha`, one of `ALPHAS`, says how transparency is enlarged, and
+    `engine` what runs the network. `measures` says whether the overlap of tiles is measured with
+    the weights, which must not change then.
     """
 
     window = None
+    engine = "keras"
     measures = True
     alpha = ALPHAS[0]
     _measured = None
@@ -181,7 +182,47 @@ class Enlarger:
         return tqdm(total=windows, desc="tiles", leave=False, disable=off, unit="tile")
 
 
-class Upscaler(Enlarger):
+class TiledEnlarger(Enlarger):
+    """Cuts images into windows that fit the footprint of a network; a subclass runs the network.
+
+    The subclass defines `_footprint()` and `_forward(window)`. For the arguments see `Upscaler`.
+    """
+
+    def __init__(self, scale: int, tile: int = 0, tile_overlap: int | None = None,
+                 self_ensemble: bool = False, progress: bool = False, fixed: bool = False):
+        if tile < 0 or (tile_overlap or 0) < 0:
+            raise UserError("tile and tile_overlap must be 0 or more LR pixels")
+        self.scale, self.tile, self.tile_overlap = scale, tile, tile_overlap
+        self.self_ensemble, self.progress, self._fixed = self_ensemble, progress, fixed
+        self.measures = not fixed  # an NPU would compile for the sizes of the measurement
+
+    def _tiling(self, height, width):
+        """((height, width) of a tile, overlap, block of both) for an image, in LR pixels."""
+        small = not (self.tile or self._fixed) and max(height, width) <= AUTOMATIC_SIDES[0]
+        # All flips and rotations see the same blocks, so that tiles give what the whole image does.
+        if small and not self.self_ensemble:
+            return (height, width), 0, 1
+        found = self._footprint()
+        grid, overlap = found.grid, self.tile_overlap
+        whole = (up_to(height, grid), up_to(width, grid)), 0, grid
+        largest = _side(AUTOMATIC_BYTES, found)
+        if small or not (self.tile or self._fixed) and height * width <= largest * largest:
+            return whole
+        overlap = self._overlap(found) if overlap is None else up_to(overlap, grid)
+        tile = up_to(self.tile, grid)
+        if self._fixed:
+            tile = tile or fixed_window(overlap, grid) - 2 * overlap
+            self.window = tile + 2 * overlap
+        if tile:
+            return (tile, tile), overlap, grid
+        window = min(max(_side(TILE_BYTES, found), WIDE * overlap), largest)
+        most = max(window - 2 * overlap, window // 4)
+        # Equal tiles: a narrow last one would cost as much as a full one.
+        sides = (-(-side // -(-side // most)) for side in (height, width))
+        return tuple(up_to(side, grid) for side in sides), overlap, grid
+
+
+class Upscaler(TiledEnlarger):
     """Enlarges images with a Keras model.
 
     Args:
@@ -214,42 +255,16 @@ class Upscaler(Enlarger):
                  self_ensemble: bool = False, progress: bool = False, fixed: bool | None = None):
         from common.nn.keras_compat import function, tf
 
-        if tile < 0 or (tile_overlap or 0) < 0:
-            raise UserError("tile and tile_overlap must be 0 or more LR pixels")
-        self.scale = model_scale(model)
-        self.tile, self.tile_overlap = tile, tile_overlap
-        self.self_ensemble, self.progress = self_ensemble, progress
+        super().__init__(model_scale(model), tile, tile_overlap, self_ensemble, progress,
+                         fixed_shapes() if fixed is None else fixed)
         self._model = model
         self._network = function(lambda x: tf.cast(model(x, training=False), tf.float32))
-        self._footprint = None
-        self._fixed = fixed_shapes() if fixed is None else fixed
-        self.measures = not self._fixed  # an NPU would compile for the sizes of the measurement
+        self._found = None
 
-    def _tiling(self, height, width):
-        """((height, width) of a tile, overlap, block of both) for an image, in LR pixels."""
-        small = not (self.tile or self._fixed) and max(height, width) <= AUTOMATIC_SIDES[0]
-        # All flips and rotations see the same blocks, so that tiles give what the whole image does.
-        if small and not self.self_ensemble:
-            return (height, width), 0, 1
-        if self._footprint is None:
-            self._footprint = footprint(self._model)
-        grid, overlap = self._footprint.grid, self.tile_overlap
-        whole = (up_to(height, grid), up_to(width, grid)), 0, grid
-        largest = _side(AUTOMATIC_BYTES, self._footprint)
-        if small or not (self.tile or self._fixed) and height * width <= largest * largest:
-            return whole
-        overlap = self._overlap(self._footprint) if overlap is None else up_to(overlap, grid)
-        tile = up_to(self.tile, grid)
-        if self._fixed:
-            tile = tile or fixed_window(overlap, grid) - 2 * overlap
-            self.window = tile + 2 * overlap
-        if tile:
-            return (tile, tile), overlap, grid
-        window = min(max(_side(TILE_BYTES, self._footprint), WIDE * overlap), largest)
-        most = max(window - 2 * overlap, window // 4)
-        # Equal tiles: a narrow last one would cost as much as a full one.
-        sides = (-(-side // -(-side // most)) for side in (height, width))
-        return tuple(up_to(side, grid) for side in sides), overlap, grid
+    def _footprint(self):
+        if self._found is None:
+            self._found = footprint(self._model)
+        return self._found
 
     def _forward(self, window):
         """The network's output for float32 [h, w, 3], float32 [h*scale, w*scale, 3]."""
@@ -258,8 +273,7 @@ class Upscaler(Enlarger):
         try:
             return self._network(np.ascontiguousarray(window[np.newaxis], np.float32)).numpy()[0]
         except tf.errors.ResourceExhaustedError as error:
-            raise UserError(f"out of memory at {window.shape[1]}x{window.shape[0]} pixels; use "
-                            "smaller tiles (--tile N)") from error
+            raise out_of_memory(window) from error
 
 
 def cut(size: int, tile: int, overlap: int) -> list[Window]:
@@ -276,6 +290,12 @@ def cut(size: int, tile: int, overlap: int) -> list[Window]:
         start = min(max(first - overlap, 0), size - length)
         windows.append(Window(start, start + length, first, min(first + tile, size)))
     return windows
+
+
+def out_of_memory(window: np.ndarray) -> UserError:
+    """Build the error for a window [h, w, 3] that is too large to be enlarged."""
+    return UserError(f"out of memory at {window.shape[1]}x{window.shape[0]} pixels; use smaller "
+                     "tiles (--tile N)")
 
 
 def _side(most_bytes, found):
