@@ -6,8 +6,9 @@ import importlib.util
 import numpy as np
 import pytest
 
+import models
 from common.cli import UserError
-from scripts.benchmark import command, inference, loop, training
+from scripts.benchmark import command, forms, inference, loop, training
 from scripts.benchmark import engines as benchmark_engines
 from scripts.benchmark import measuring as benchmark_measuring
 from scripts.benchmark.networks import torch_network
@@ -81,11 +82,23 @@ def test_every_engine_here_agrees_and_has_a_row(tiny, capsys, name):
     assert capsys.readouterr().out.count("check: ") == len(timed)
 
 
+@pytest.mark.parametrize("name, rules", [
+    ("srdrm", {"-fold_affine", "-before_repeats", "-sum_of_parts"}), ("edsr", {"-fold_affine"})])
+def test_a_form_is_timed_beside_its_model_and_without_each_rule(tiny, monkeypatch, name, rules):
+    network = {**models.model(name).small, "num_filters": 32}
+    monkeypatch.setitem(forms.NETWORKS, name, (2, network, 8))
+    rows = forms.form(f"form_{name}", tiny)
+    engines = [row["engine"] for row in rows if row["precision"] == "float32"]
+    assert engines[:2] == ["keras", "form"] and rules <= set(engines)
+    assert all(row["ratio_to_keras"] > 0 for row in rows if row["seconds"])
+    assert [row["engine"] for row in rows if row["precision"] == "bfloat16"
+            and row["seconds"]] in (["keras", "form"], [])
+
+
 @pytest.mark.parametrize("model, scale, options", [
     ("edsr", 3, TINY), ("bsrn", 2, TINY_BSRN), ("bsrn", 3, TINY_BSRN),
     ("esrgan", 4, TINY_RRDBNET)])
 def test_the_network_in_pytorch_answers_as_the_zoo_does(torch, tiny, model, scale, options):
-    import models
     from common.nn.keras_compat import set_policy, set_seed
     from models.bsrn.network import intermediate_outputs
 

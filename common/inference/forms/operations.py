@@ -132,7 +132,8 @@ class Affine(Operation):
 
     def run(self, x: Tensor) -> Tensor:
         if (self.factor != 1).any():
-            x = x * tf.constant(self.factor, self.dtype)
+            same = (self.factor == self.factor[0]).all()  # by one number is faster
+            x = x * tf.constant(self.factor[0] if same else self.factor, self.dtype)
         return x + tf.constant(self.shift, self.dtype) if self.shift.any() else x
 
     def tiled(self, times: int) -> Affine:
