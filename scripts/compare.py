@@ -47,7 +47,10 @@ def main(argv):
 
 
 def _open(names):
-    upscalers = {Path(name).name: Upscaler(models.load(find(name))) for name in names}
+    from common.inference.forms.form import inference_form
+
+    upscalers = {Path(name).name: Upscaler(inference_form(models.load(find(name))))
+                 for name in names}
     if len({upscaler.scale for upscaler in upscalers.values()}) > 1:
         told = ", ".join(f"{name} x{each.scale}" for name, each in upscalers.items())
         raise UserError(f"weights of one scale are compared, these are {told}")
