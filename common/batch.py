@@ -12,12 +12,12 @@ from PIL import Image
 
 from common.cli import UserError, one_line
 from common.files import check_suffix
-from common.images import MAX_MEGAPIXELS, list_images, read_size
-from common.picture_file import WRITTEN_SUFFIXES, check_writable
+from common.images.files import MAX_MEGAPIXELS, list_images, read_size
+from common.images.picture_file import WRITTEN_SUFFIXES, check_writable
 
 
 def add_size_option(parser: argparse.ArgumentParser) -> None:
-    """Add the option whose value `common.images.at_most` takes."""
+    """Add the option whose value `common.images.files.at_most` takes."""
     parser.add_argument("--max_megapixels", type=float, default=MAX_MEGAPIXELS, metavar="N",
                         help="refuse images of more than N million pixels; 0: none; default: "
                              f"{MAX_MEGAPIXELS}")

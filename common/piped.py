@@ -10,8 +10,8 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from common.cli import UserError
-from common.opening import Opened
-from common.picture_file import WRITTEN_SUFFIXES
+from common.images.opening import Opened
+from common.images.picture_file import WRITTEN_SUFFIXES
 
 _SUFFIXES = {"PNG": ".png", "JPEG": ".jpg", "MPO": ".jpg", "WEBP": ".webp", "TIFF": ".tif",
              "BMP": ".bmp"}

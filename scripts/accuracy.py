@@ -18,7 +18,7 @@ from common.device.open import open_device
 from common.device.quiet import quiet_tensorflow
 from common.files import make_folder, write_text
 from common.flags import OneLineParser
-from common.images import read_rgb, write_image
+from common.images.files import read_rgb, write_image
 from common.inference.upscaler import Upscaler
 from common.scales import scale_tuple
 from common.training.pictures import crop_sheet

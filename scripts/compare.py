@@ -21,7 +21,7 @@ from common.device.open import open_device
 from common.device.quiet import quiet_tensorflow
 from common.files import make_folder, write_text
 from common.flags import OneLineParser
-from common.images import at_most, read_rgb, write_image
+from common.images.files import at_most, read_rgb, write_image
 from common.inference.upscaler import Upscaler
 from common.metrics import psnr
 from models.catalogue import find

@@ -6,7 +6,7 @@ from common.batch import add_size_option, convert_each, find_sources, plan
 from common.cli import UserError, run_command
 from common.files import make_folder
 from common.flags import OneLineParser
-from common.images import at_most, read_rgb, write_image
+from common.images.files import at_most, read_rgb, write_image
 
 LARGEST = 40000  # pixels per side; 1.5 times this, which may come up on the way, fits into a JPEG
 

@@ -16,7 +16,7 @@ from common.cli import UserError, run_command, unknown
 from common.data.sets import describe, open_images
 from common.files import check_is_no_folder, make_folder, write_json, write_text
 from common.flags import OneLineParser
-from common.images import at_most, read_image, read_rgb, write_image
+from common.images.files import at_most, read_image, read_rgb, write_image
 from models.choose import add_network_options, open_upscaler
 from models.weight_folders import choose_networks
 

@@ -11,10 +11,10 @@ from common.cli import UserError, run_command
 from common.device.quiet import quiet_tensorflow
 from common.files import make_folder
 from common.flags import OneLineParser
-from common.images import at_most
+from common.images.files import at_most
+from common.images.picture_file import QUALITY
 from common.inference.enlarge import enlarge_file
 from common.inference.upscaler import ALPHAS
-from common.picture_file import QUALITY
 from common.piped import piped
 from models.choose import (
     add_network_options,

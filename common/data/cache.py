@@ -9,7 +9,7 @@ from common.data.contents import sampled_hash
 from common.data.prepare import Preparation
 from common.data.threads import in_threads
 from common.files import make_folder
-from common.images import read_size, write_image
+from common.images.files import read_size, write_image
 
 
 def make_missing_lr(pairs: list, scale: int, cache_dir, with_lr: bool = True) -> list:

@@ -10,7 +10,7 @@ from common.cli import UserError, require_packages
 from common.data.pairs import Pair, hr_only, pair_by_name, without_role
 from common.data.prepare import Preparation
 from common.data.split import log_once
-from common.images import find_images, list_images
+from common.images.files import find_images, list_images
 
 DEMO_TRAIN = ("coffee.png", "hubble_deep_field.jpg", "ihc.png", "motorcycle_left.png",
               "motorcycle_right.png", "retina.jpg", "rocket.jpg")

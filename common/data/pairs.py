@@ -13,7 +13,7 @@ from common.cli import UserError
 from common.data.prepare import Preparation
 from common.data.split import log_once
 from common.data.threads import in_threads
-from common.images import read_rgb, read_size
+from common.images.files import read_rgb, read_size
 
 log = logging.getLogger("sr_zoo")
 

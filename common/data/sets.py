@@ -12,7 +12,7 @@ from common.data.pairs import measure, pair_by_name, readable
 from common.data.split import Choices, log_once
 from common.data.which_lr import say_which_lr
 from common.files import existing_folder
-from common.images import list_images
+from common.images.files import list_images
 
 NO_CHOICES = Choices()
 LUMA_PATCHES = "hdf5"

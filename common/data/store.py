@@ -14,7 +14,7 @@ from common.data.cache import make_missing_lr
 from common.data.contents import sampled_hash
 from common.data.threads import in_threads
 from common.files import atomic_path, make_folder, remove_leftovers, write_text
-from common.images import read_rgb
+from common.images.files import read_rgb
 
 log = logging.getLogger("sr_zoo")
 

@@ -5,7 +5,7 @@ import re
 
 from common.data.layouts import LOW_RESOLUTION, sub_folders
 from common.data.split import log_once
-from common.images import find_images
+from common.images.files import find_images
 
 
 def say_which_lr(pairs: list, scale: int) -> None:

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from common.data.sets import open_images
-from common.images import read_rgb
+from common.images.files import read_rgb
 
 TOLERANCE = 0.05  # largest accepted difference from Keras in any value (0 to 255)
 SIZES = ((64, 96), (37, 53))  # height and width of the images that are compared

@@ -10,9 +10,9 @@ from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 
 from common import bicubic
-from common.images import read_pictures
+from common.images.files import read_pictures
+from common.images.picture_file import QUALITY, PictureFile, holds_several
 from common.inference.upscaler import Enlarger
-from common.picture_file import QUALITY, PictureFile, holds_several
 
 
 def enlarge_file(source: str | Path, target: str | Path, upscaler: Enlarger,

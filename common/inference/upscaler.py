@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from common.cli import UserError
-from common.colour import extend_under_alpha
 from common.device.chip import fixed_shapes
+from common.images.colour import extend_under_alpha
 from common.inference.footprint import footprint, model_scale, needed_overlap, up_to
 from common.inference.overlap import measured_overlap
 

@@ -14,7 +14,7 @@ from common.data.patches import patch_dataset
 from common.device.chip import at_once
 from common.device.exchange import agree, share_state
 from common.files import sha256
-from common.images import write_image
+from common.images.files import write_image
 from common.scales import scale_name
 from common.training.events import Metrics
 from common.training.meters import Clock, Signals, Window

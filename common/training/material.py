@@ -17,7 +17,7 @@ from common.data.prepare import Preparation
 from common.data.sets import LUMA_PATCHES, open_dataset, open_folders
 from common.data.split import Choices, log_once
 from common.data.store import ImageStore
-from common.images import at_most
+from common.images.files import at_most
 from common.metrics import SMALLEST
 from common.scales import scale_tuple
 

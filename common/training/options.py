@@ -19,7 +19,7 @@ from jsonargparse.typing import (
 from common.cli import UserError
 from common.device.chip_options import OPTIONS
 from common.flags import option
-from common.images import MAX_MEGAPIXELS
+from common.images.files import MAX_MEGAPIXELS
 from common.python37 import Literal
 from common.scales import scale_tuple
 

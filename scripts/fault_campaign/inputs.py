@@ -13,7 +13,7 @@ import models
 from common.cli import UserError
 from common.data.luma_patches import LumaPatches
 from common.flags import to_yaml
-from common.images import read_rgb
+from common.images.files import read_rgb
 from common.inference import frozen
 from common.nn.keras_compat import keras, tf
 from common.weights import save, source

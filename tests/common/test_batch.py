@@ -5,7 +5,7 @@ import pytest
 
 from common.batch import convert_each, find_sources, plan
 from common.cli import UserError
-from common.images import write_image
+from common.images.files import write_image
 
 
 def test_names_of_results():

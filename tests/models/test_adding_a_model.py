@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 import models
-from common.images import read_rgb
+from common.images.files import read_rgb
 from common.weights import read_metadata
 
 NETWORK = '''
@@ -99,7 +99,7 @@ def test_the_shared_matrix_runs_on_it(tiny_model, monkeypatch):
 
 
 def test_it_trains_upscales_exports_and_is_checked(tiny_model, tiny, photo, tmp_path, capsys):
-    from common.images import write_image
+    from common.images.files import write_image
     from scripts.export import main as export
     from scripts.npu_check.command import main as npu_check
     from scripts.upscale import main as upscale

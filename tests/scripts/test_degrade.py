@@ -5,7 +5,7 @@ import pytest
 from PIL import Image
 
 from common.data.degradation import degrade
-from common.images import read_rgb, write_image
+from common.images.files import read_rgb, write_image
 from scripts.degrade import main
 
 

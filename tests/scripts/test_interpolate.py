@@ -8,7 +8,7 @@ import models
 from common import weights
 from common.cli import UserError
 from common.hdf5 import CHECKSUM
-from common.images import read_rgb, write_image
+from common.images.files import read_rgb, write_image
 from common.nn.keras_compat import set_seed
 from scripts import interpolate, upscale
 

@@ -12,7 +12,7 @@ from PIL import Image
 import models
 from common import weights
 from common.cli import UserError
-from common.images import read_image, write_image
+from common.images.files import read_image, write_image
 from common.nn.keras_compat import set_seed
 from scripts.upscale import main
 

@@ -12,7 +12,7 @@ import pytest
 import models
 from common.cli import UserError
 from common.device import session as device
-from common.images import read_image, write_image
+from common.images.files import read_image, write_image
 from common.inference import frozen
 from common.inference.upscaler import Upscaler
 from common.nn.keras_compat import set_seed, tf

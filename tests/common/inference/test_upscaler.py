@@ -8,7 +8,7 @@ import pytest
 import models
 from common import bicubic
 from common.cli import UserError
-from common.colour import extend_under_alpha
+from common.images.colour import extend_under_alpha
 from common.inference.footprint import Footprint, footprint, model_scale
 from common.inference.overlap import measured_overlap
 from common.inference.upscaler import Upscaler, cut

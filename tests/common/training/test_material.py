@@ -15,7 +15,7 @@ from common.cli import UserError
 from common.data.degradation import degrade
 from common.data.prepare import Preparation
 from common.flags import parse
-from common.images import read_size
+from common.images.files import read_size
 from common.nn.keras_compat import keras
 from common.nn.layers import BicubicUpscale
 from common.training.material import find_material

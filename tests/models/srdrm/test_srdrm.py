@@ -7,7 +7,7 @@ import pytest
 
 import models
 from common.cli import UserError
-from common.images import read_rgb
+from common.images.files import read_rgb
 from common.inference.upscaler import Upscaler
 from common.metrics import psnr
 from common.nn.keras_compat import IS_KERAS_3, keras, policy_scope, set_seed, tf

@@ -9,9 +9,10 @@ import pytest
 import skimage
 from PIL import Image, ImageCms, ImageOps
 
-from common import images, opening
 from common.cli import UserError
-from common.exif import orientation, without_orientation
+from common.images import files as images
+from common.images import opening
+from common.images.exif import orientation, without_orientation
 
 PHOTOS = Path(skimage.__file__).parent / "data"
 

@@ -7,8 +7,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from common import images
 from common.cli import UserError
+from common.images import files as images
 
 
 def chunk(name, data):

@@ -5,9 +5,9 @@ from __future__ import annotations
 import numpy as np
 from PIL import Image
 
-from common import colour
-from common.opening import pixels
-from common.tiff_layout import BYTEWISE, Layout
+from common.images import colour
+from common.images.opening import pixels
+from common.images.tiff_layout import BYTEWISE, Layout
 
 
 def in_colour(layout: Layout, samples: np.ndarray) -> tuple:

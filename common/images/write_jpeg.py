@@ -13,8 +13,8 @@ from typing import BinaryIO
 import numpy as np
 from PIL import Image
 
-from common.image_kind import ImageKind
-from common.row_chunks import Chunks, InOrder
+from common.images.kind import ImageKind
+from common.images.row_chunks import Chunks, InOrder
 
 _BLOCK = 8  # rows and columns; without chroma subsampling there is one size
 _CHUNK = 2 ** 20  # pixels

@@ -9,9 +9,10 @@ import pytest
 import tifffile
 from PIL import Image
 
-from common import images, row_chunks, write_jpeg, write_png, write_tiff
-from common.image_kind import ImageKind
-from common.picture_file import PictureFile
+from common.images import files as images
+from common.images import row_chunks, write_jpeg, write_png, write_tiff
+from common.images.kind import ImageKind
+from common.images.picture_file import PictureFile
 
 KINDS = [(), (2,), (3,), (4,)]
 

@@ -9,9 +9,9 @@ from typing import BinaryIO
 
 import numpy as np
 
-from common.image_kind import ImageKind
-from common.png import SIGNATURE, chunk
-from common.row_chunks import Chunks, InOrder, deflated
+from common.images.kind import ImageKind
+from common.images.png import SIGNATURE, chunk
+from common.images.row_chunks import Chunks, InOrder, deflated
 
 _CHUNK = 2 ** 20  # bytes of pixels
 _BLOCK = 2 ** 17  # bytes that are filtered at a time, with their temporaries in the CPU's cache

@@ -8,9 +8,9 @@ from typing import BinaryIO
 import numpy as np
 from PIL.TiffImagePlugin import ImageFileDirectory_v2
 
-from common import exif
-from common.image_kind import ImageKind
-from common.row_chunks import Chunks, InOrder, deflated
+from common.images import exif
+from common.images.kind import ImageKind
+from common.images.row_chunks import Chunks, InOrder, deflated
 
 _STRIP = 2 ** 18  # bytes of pixels
 _MOST = 2 ** 32 - 2 ** 26  # bytes in a TIFF file, beside which there is room for metadata

@@ -9,8 +9,8 @@ from typing import BinaryIO
 import numpy as np
 from PIL import Image
 
-from common.image_kind import ImageKind
-from common.write_jpeg import described
+from common.images.kind import ImageKind
+from common.images.write_jpeg import described
 
 
 class WholeWriter:

@@ -13,12 +13,12 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
-from common import colour, exif, png, tiff, with_pillow
 from common.cli import UserError, one_line
 from common.files import existing_folder
-from common.image_kind import ImageKind
-from common.opening import Opened
-from common.picture_file import WRITTEN_SUFFIXES, PictureFile, check_writable
+from common.images import colour, exif, png, tiff, with_pillow
+from common.images.kind import ImageKind
+from common.images.opening import Opened
+from common.images.picture_file import WRITTEN_SUFFIXES, PictureFile, check_writable
 
 # A result of a format that is not written becomes a PNG.
 IMAGE_SUFFIXES = WRITTEN_SUFFIXES | {".gif", ".avif", ".jp2", ".ppm", ".tga"}

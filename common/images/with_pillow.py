@@ -10,15 +10,15 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
-from common import colour, exif, png
 from common.cli import UserError
-from common.image_kind import ImageKind
-from common.opening import pixels
+from common.images import colour, exif, png
+from common.images.kind import ImageKind
+from common.images.opening import pixels
 
 
 def read_first(path: str | Path, image: Image.Image,
                header: png.PngHeader | None) -> tuple[np.ndarray, ImageKind]:
-    """Read the first frame, upright; `common.images.read_image` says of what kind.
+    """Read the first frame, upright; `common.images.files.read_image` says of what kind.
 
     Args:
         path: of the file.

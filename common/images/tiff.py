@@ -16,11 +16,11 @@ from typing import Any
 import numpy as np
 from PIL.TiffImagePlugin import ImageFileDirectory_v2
 
-from common import exif
-from common.image_kind import ImageKind
-from common.opening import Opened, pixels
-from common.tiff_colour import in_colour
-from common.tiff_layout import (
+from common.images import exif
+from common.images.kind import ImageKind
+from common.images.opening import Opened, pixels
+from common.images.tiff_colour import in_colour
+from common.images.tiff_layout import (
     BYTEWISE,
     COMPRESSIONS,
     WITHOUT_FILL_ORDER,

@@ -9,14 +9,14 @@ from typing import BinaryIO
 
 import numpy as np
 
-from common import colour
 from common.cli import UserError, one_line
 from common.files import atomic_path
-from common.image_kind import ImageKind
-from common.write_jpeg import JpegWriter
-from common.write_png import PngWriter
-from common.write_tiff import TiffWriter
-from common.write_whole import AnimatedWebpWriter, WholeWriter
+from common.images import colour
+from common.images.kind import ImageKind
+from common.images.write_jpeg import JpegWriter
+from common.images.write_png import PngWriter
+from common.images.write_tiff import TiffWriter
+from common.images.write_whole import AnimatedWebpWriter, WholeWriter
 
 QUALITY = 95  # of JPEG (without chroma subsampling) and WebP
 _JPEG, _TIFF = {".jpg", ".jpeg", ".jpe", ".jfif"}, {".tif", ".tiff"}

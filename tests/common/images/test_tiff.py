@@ -14,9 +14,9 @@ import pytest
 import tifffile
 from PIL import Image, ImageCms
 
-from common import images
-from common import tiff as module
 from common.cli import UserError
+from common.images import files as images
+from common.images import tiff as module
 
 TYPES = {1: "B", 2: "s", 3: "H", 4: "I", 5: "II", 7: "s", 16: "Q"}
 # Tags that are not 16-bit numbers.

@@ -1,0 +1,1 @@
+"""Image files: read, written, and what is kept of them beside their pixels."""
