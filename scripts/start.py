@@ -19,7 +19,7 @@ from pathlib import Path
 
 import models
 from common.cli import UserError, run_command
-from common.device.machine import gpu_driver, has_adapter, npu_count
+from common.device.machine import gpu_driver, has_adapter, npu_count, usual_stack
 from common.device.ranks import check_rank, for_adapter, read_ranks
 from common.modelzoo.environment import (
     ONE_DEVICE,
@@ -148,7 +148,7 @@ def described(script, flags):
     if npu_count():
         load_cann()
     python = (program_python() if script.suffix == ".py"
-              else zoo_python("ascend" if npu_count() else "main"))
+              else zoo_python(usual_stack()))
     return Child([python, "-m", "scripts.described", str(script), *flags],
                  with_defaults(ONE_DEVICE))
 

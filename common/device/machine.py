@@ -20,6 +20,11 @@ def npu_count() -> int:
     return sum(len(glob.glob(path)) for path in npu_paths().split())
 
 
+def usual_stack() -> str:
+    """The stack for this machine where nobody names one: ascend beside an NPU, else main."""
+    return "ascend" if npu_count() else "main"
+
+
 def has_adapter(python: str) -> bool:
     """Whether another Python has the adapter, which then says itself what it lacks."""
     code = "import importlib.util as u, sys; sys.exit(u.find_spec('npu_device') is None)"

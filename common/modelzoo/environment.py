@@ -6,7 +6,7 @@ import subprocess
 import sys
 from pathlib import Path
 
-from common.device.machine import npu_count
+from common.device.machine import usual_stack
 
 ROOT = Path(__file__).resolve().parents[2]
 SETUP = ("bash", str(ROOT / "scripts" / "setup.sh"), "--stack")
@@ -66,7 +66,7 @@ def program_python() -> str:
             return sys.executable
         why = f"lacks {', '.join(lacking)}"
     stacks = {"main": ".venv", "ascend": ".venv-ascend"}
-    preferred = "ascend" if npu_count() else "main"
+    preferred = usual_stack()
     for stack in sorted(stacks, key=lambda stack: stack != preferred):
         folder = ROOT / stacks[stack]
         if (folder / ".sr-zoo").is_file():  # what setup.sh writes last
