@@ -134,6 +134,7 @@ def test_tiles_lie_on_the_blocks_of_the_unshuffle(scale, self_ensemble, sides, t
     lr, block = photo(*sides).astype("float32"), 4 // scale
     whole = Upscaler(model, tile=1000, self_ensemble=self_ensemble).predict(lr)
     tiles = Upscaler(model, tile=tile, self_ensemble=self_ensemble)
+    tiles.measures = False  # so that its radius is the overlap
     seen, forward = set(), tiles._forward
     tiles._forward = lambda window: seen.add(window.shape[:2]) or forward(window)
     tiled = tiles.predict(lr)
