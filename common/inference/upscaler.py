@@ -233,7 +233,8 @@ class Upscaler(TiledEnlarger):
             finds. For a network that works on blocks of LR pixels, tile and overlap are rounded up
             to a multiple of the block.
         self_ensemble: return the mean over the 8 flips and rotations (arXiv 1511.02228), at 8
-            times the cost.
+            times the cost. A network that works on blocks sees an image that is no multiple of
+            them padded at its bottom and right, in all eight.
         progress: show a bar over the tiles of a large image.
         fixed: make all windows one size, repeating the image's edge to fill them; by default only
             on an NPU, which would compile for minutes for every other size.
