@@ -12,14 +12,13 @@ import os
 import re
 import sys
 
-# Where the name of the module is not the name of the distribution.
+# Where the name of the module is not that of the distribution with underscores.
 MODULES = {
     "opencv-python-headless": "cv2",
     "pillow": "PIL",
     "protobuf": "google.protobuf",
     "pyyaml": "yaml",
     "scikit-image": "skimage",
-    "tensorflow-estimator": "tensorflow_estimator",
 }
 TENSORFLOW_NAMES = ("tensorflow", "tensorflow-cpu", "tensorflow-gpu", "tensorflow-aarch64",
                     "tensorflow-cpu-aws", "tensorflow-intel", "tensorflow-macos",
@@ -123,7 +122,7 @@ def missing(stack, files):
                 if not applies(marker):
                     continue
                 name = spec.split("==")[0].strip().lower()
-                if spec and name != "tensorflow" and not has(MODULES.get(name, name)):
+                if spec and name != "tensorflow" and not has(MODULES.get(name, name.replace("-", "_"))):
                     lacking.append(spec)
     return lacking
 
