@@ -122,7 +122,8 @@ def missing(stack, files):
                 if not applies(marker):
                     continue
                 name = spec.split("==")[0].strip().lower()
-                if spec and name != "tensorflow" and not has(MODULES.get(name, name.replace("-", "_"))):
+                module = MODULES.get(name, name.replace("-", "_"))
+                if spec and name != "tensorflow" and not has(module):
                     lacking.append(spec)
     return lacking
 
