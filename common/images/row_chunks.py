@@ -64,6 +64,34 @@ class InOrder:
         self._pool.shutdown()
 
 
+class ChunkWriter:
+    """Writes pictures whose chunks of rows are encoded in threads.
+
+    A subclass sets `_chunks` where a picture begins, and defines `_start(rows)`, which gives a
+    chunk to `_jobs`, and `_take(encoded)`, which writes what becomes of it.
+    """
+
+    def __init__(self):
+        self._jobs = InOrder(self._take)
+
+    def rows(self, band: np.ndarray) -> None:
+        """Write the next rows, [h, W, C]; their encoding goes on meanwhile."""
+        self._jobs.wait()
+        for rows in self._chunks.feed(band):
+            self._start(rows)
+
+    def close(self) -> None:
+        """End the threads."""
+        self._jobs.close()
+
+    def _finish(self):
+        """Write what is left of a picture's rows."""
+        self._jobs.wait()
+        for rows in self._chunks.rest():
+            self._start(rows)
+        self._jobs.wait()
+
+
 def deflated(filtered: np.ndarray, plain: np.ndarray, bits: int) -> tuple[bytes, np.ndarray]:
     """Compress rows by Deflate, ended so that other blocks can follow or with a checksum.
 

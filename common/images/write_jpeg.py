@@ -14,7 +14,7 @@ import numpy as np
 from PIL import Image
 
 from common.images.kind import ImageKind
-from common.images.row_chunks import Chunks, InOrder
+from common.images.row_chunks import Chunks, ChunkWriter
 
 _BLOCK = 8  # rows and columns; without chroma subsampling there is one size
 _CHUNK = 2 ** 20  # pixels
@@ -22,7 +22,7 @@ _MOST_BLOCKS = 65535  # in a restart interval
 _FRAME, _SCAN, _END = b"\xff\xc0", b"\xff\xda", b"\xff\xd9"
 
 
-class JpegWriter:
+class JpegWriter(ChunkWriter):
     """Writes one picture into an open file, without chroma subsampling.
 
     Args:
@@ -32,7 +32,8 @@ class JpegWriter:
 
     def __init__(self, file: BinaryIO, quality: int):
         self._file, self._quality = file, quality
-        self._jobs, self._written = InOrder(self._take), 0
+        super().__init__()
+        self._written = 0
 
     def begin(self, shape: tuple, dtype: np.dtype, kind: ImageKind | None) -> None:
         """Begin the picture of shape [H, W, 1] or [H, W, 3], uint8."""
@@ -43,26 +44,14 @@ class JpegWriter:
         self._chunks = Chunks(_BLOCK * down)
         self._options = described(kind)
 
-    def rows(self, band: np.ndarray) -> None:
-        """Write the next rows; their encoding goes on meanwhile."""
-        self._jobs.wait()
-        self._start(self._chunks.feed(band))
-
     def end(self) -> None:
         """End the picture."""
-        self._jobs.wait()
-        self._start(self._chunks.rest())
-        self._jobs.wait()
+        self._finish()
         self._file.write(_END)
 
-    def close(self) -> None:
-        """End the threads."""
-        self._jobs.close()
-
-    def _start(self, chunks):
-        for rows in chunks:
-            self._jobs.start(_encoded, rows, self._quality, self._options)
-            self._options = {}
+    def _start(self, rows):
+        self._jobs.start(_encoded, rows, self._quality, self._options)
+        self._options = {}
 
     def _take(self, jpeg):
         head, scan = _parts(jpeg)

@@ -11,7 +11,7 @@ import numpy as np
 
 from common.images.kind import ImageKind
 from common.images.png import SIGNATURE, chunk
-from common.images.row_chunks import Chunks, InOrder, deflated
+from common.images.row_chunks import Chunks, ChunkWriter, deflated
 
 _CHUNK = 2 ** 20  # bytes of pixels
 _BLOCK = 2 ** 17  # bytes that are filtered at a time, with their temporaries in the CPU's cache
@@ -20,7 +20,7 @@ _LAST = b"\x03\x00"  # the last, empty block of a Deflate stream
 _PAETH = 4
 
 
-class PngWriter:
+class PngWriter(ChunkWriter):
     """Writes pictures into an open file: one, or the frames of an animation of one size.
 
     Args:
@@ -30,7 +30,8 @@ class PngWriter:
 
     def __init__(self, file: BinaryIO, pictures: int):
         self._file, self._pictures = file, pictures
-        self._jobs, self._sequence, self._begun = InOrder(self._take), 0, 0
+        super().__init__()
+        self._sequence, self._begun = 0, 0
 
     def begin(self, shape: tuple, dtype: np.dtype, kind: ImageKind | None) -> None:
         """Begin a picture of shape [H, W, C]; `kind` says its metadata and how long it is shown."""
@@ -48,28 +49,16 @@ class PngWriter:
         self._adler = 1
         self._data(_NO_ROWS)
 
-    def rows(self, band: np.ndarray) -> None:
-        """Write the next rows, uint8 or uint16 [h, W, C]; their encoding goes on meanwhile."""
-        self._jobs.wait()
-        self._start(self._chunks.feed(band))
-
     def end(self) -> None:
         """End a picture."""
-        self._jobs.wait()
-        self._start(self._chunks.rest())
-        self._jobs.wait()
+        self._finish()
         self._data(_LAST + struct.pack(">I", self._adler))
         if self._begun == self._pictures:
             self._chunk(b"IEND", b"")
 
-    def close(self) -> None:
-        """End the threads."""
-        self._jobs.close()
-
-    def _start(self, chunks):
-        for rows in chunks:
-            self._jobs.start(_encoded, rows, self._above, self._step)
-            self._above = rows[-1:].copy()
+    def _start(self, rows):
+        self._jobs.start(_encoded, rows, self._above, self._step)
+        self._above = rows[-1:].copy()
 
     def _take(self, encoded):
         data, adler, length = encoded

@@ -10,14 +10,14 @@ from PIL.TiffImagePlugin import ImageFileDirectory_v2
 
 from common.images import exif
 from common.images.kind import ImageKind
-from common.images.row_chunks import Chunks, InOrder, deflated
+from common.images.row_chunks import Chunks, ChunkWriter, deflated
 
 _STRIP = 2 ** 18  # bytes of pixels
 _MOST = 2 ** 32 - 2 ** 26  # bytes in a TIFF file, beside which there is room for metadata
 _OFFSETS, _COUNTS = 273, 279
 
 
-class TiffWriter:
+class TiffWriter(ChunkWriter):
     """Writes pictures into an open file, each a page of its own size and kind.
 
     Args:
@@ -27,7 +27,8 @@ class TiffWriter:
 
     def __init__(self, file: BinaryIO, pictures: int):
         self._file, self._pictures = file, pictures
-        self._jobs, self._big, self._link = InOrder(self._take), None, None
+        super().__init__()
+        self._big, self._link = None, None
 
     def begin(self, shape: tuple, dtype: np.dtype, kind: ImageKind | None) -> None:
         """Begin a page of shape [H, W, C].
@@ -48,17 +49,9 @@ class TiffWriter:
         self._strip_rows = max(1, _STRIP // row_bytes)
         self._chunks, self._starts, self._counts = Chunks(self._strip_rows), [], []
 
-    def rows(self, band: np.ndarray) -> None:
-        """Write the next rows, uint8 or uint16 [h, W, C]; their encoding goes on meanwhile."""
-        self._jobs.wait()
-        for rows in self._chunks.feed(band):
-            self._jobs.start(_encoded, rows)
-
     def end(self) -> None:
         """End a page: write its directory, and link it to the one before."""
-        self._jobs.wait()
-        for rows in self._chunks.rest():
-            self._take(_encoded(rows))
+        self._finish()
         place = self._file.tell() + self._file.tell() % 2
         directory = self._directory(place)
         self._file.seek(self._link)
@@ -67,9 +60,8 @@ class TiffWriter:
         self._file.write(directory)
         self._link = place + _links_at(directory, self._big)
 
-    def close(self) -> None:
-        """End the threads."""
-        self._jobs.close()
+    def _start(self, rows):
+        self._jobs.start(_encoded, rows)
 
     def _take(self, strip):
         self._starts.append(self._file.tell())
